@@ -1,0 +1,1 @@
+//! Per-core media loops.
