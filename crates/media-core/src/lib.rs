@@ -1,1 +1,207 @@
-//! RTP sessions.
+//! RTP sessions of a call: jitter buffer, pacing, DTMF, codecs, play-out.
+//!
+//! A [`Session`] is one call's media: the caller's leg, perhaps the leg of the
+//! party reached by a hand-back, the play-out queue of the agent's audio and
+//! the taps that the agent hears with. It is handed packets and the instant,
+//! and gives back packets, frames and events.
+
+mod session;
+
+pub use session::Session;
+
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// Samples of one 20 ms frame at 8 kHz, and its bytes in G.711.
+pub const FRAME: usize = 160;
+
+/// One 20 ms frame of µ-law audio.
+pub type Frame = [u8; FRAME];
+
+/// Which party of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The party that called.
+    Caller,
+    /// The party reached by the hand-back.
+    Target,
+}
+
+impl Side {
+    /// The other party.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Caller => Self::Target,
+            Self::Target => Self::Caller,
+        }
+    }
+}
+
+/// The codec of a leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// G.711 µ-law.
+    #[default]
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+/// What was negotiated for a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegMedia {
+    /// Where RTP is sent; packets are accepted from this IP address only.
+    pub remote: SocketAddr,
+    /// The codec in both directions.
+    pub codec: Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// The payload type of telephone events, if negotiated.
+    pub dtmf: Option<u8>,
+    /// The packet time to send with: 10 to 60, a multiple of 10.
+    pub ptime_ms: u16,
+    /// Whether we send to this leg.
+    pub send: bool,
+    /// Whether we listen to this leg.
+    pub receive: bool,
+}
+
+/// A tone that the session plays by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// European ringback: 425 Hz, 1 s on, 4 s off.
+    RingbackEu,
+    /// North American ringback: 440 + 480 Hz, 2 s on, 4 s off.
+    RingbackUs,
+}
+
+/// What happens to a session.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// A datagram came.
+    Packet {
+        /// On which leg's port.
+        side: Side,
+        /// From whom.
+        from: SocketAddr,
+        /// The datagram.
+        data: &'a [u8],
+    },
+    /// A leg was negotiated, or negotiated anew: SSRC, sequence and timestamps run on.
+    Connect {
+        /// Which leg.
+        side: Side,
+        /// What was negotiated.
+        media: LegMedia,
+    },
+    /// A leg is gone.
+    Disconnect {
+        /// Which leg.
+        side: Side,
+    },
+    /// Audio of the agent, µ-law 8 kHz, of any size.
+    Play(Bytes),
+    /// A mark of the agent behind what it played.
+    Mark(String),
+    /// The agent clears what is queued.
+    Clear,
+    /// A tone for the caller, or its end.
+    Tone(Option<Tone>),
+    /// Whether caller and target hear each other instead of the agent.
+    Bridge(bool),
+    /// Digits to send as telephone events; `,` is a pause.
+    SendDtmf {
+        /// To whom.
+        side: Side,
+        /// `0`–`9`, `*`, `#`, `A`–`D`, `,`.
+        digits: String,
+        /// How long each digit lasts.
+        duration_ms: u32,
+    },
+    /// Say [`Output::Drained`] once the play-out queue is empty.
+    Drain {
+        /// Whether silence at the queue's end need not be played.
+        skip_trailing_silence: bool,
+    },
+}
+
+/// What a session asks for or reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A packet to send.
+    Rtp {
+        /// From which leg's port.
+        side: Side,
+        /// To whom.
+        to: SocketAddr,
+        /// The packet.
+        data: Bytes,
+    },
+    /// 20 ms of what a party said, for the agent.
+    Heard {
+        /// Who said it.
+        side: Side,
+        /// µ-law, 8 kHz.
+        frame: Frame,
+        /// Milliseconds of media before this frame, by the leg's sample counter.
+        timestamp_ms: u64,
+    },
+    /// A digit was pressed; once per press.
+    Dtmf {
+        /// By whom.
+        side: Side,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        digit: char,
+        /// How long.
+        duration_ms: u32,
+    },
+    /// A mark was reached, or cleared.
+    MarkPlayed {
+        /// The agent's name for it.
+        name: String,
+        /// Whether all before it was played; false when it was cleared.
+        played: bool,
+        /// The play-out sample counter at that moment.
+        sample: u64,
+    },
+    /// The play-out queue ran empty after [`Input::Drain`].
+    Drained,
+    /// The play-out queue is full (600 s): the newest audio is dropped. Said once.
+    QueueFull,
+}
+
+/// The figures of one leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// RTP packets taken in.
+    pub packets_in: u64,
+    /// Their bytes, headers included.
+    pub bytes_in: u64,
+    /// RTP packets sent.
+    pub packets_out: u64,
+    /// Their bytes, headers included.
+    pub bytes_out: u64,
+    /// Packets that never came (RFC 3550 §6.4.1, never negative).
+    pub lost: u64,
+    /// Packets that came after their turn.
+    pub late: u64,
+    /// Packets that came twice.
+    pub duplicates: u64,
+    /// Datagrams from an address that was not signalled.
+    pub foreign: u64,
+    /// Datagrams that are not RTP.
+    pub malformed: u64,
+    /// Packets with a payload type that was not negotiated.
+    pub wrong_payload: u64,
+    /// Interarrival jitter in milliseconds (RFC 3550 §6.4.1).
+    pub jitter_ms: f32,
+    /// Frames made up because a packet was missing.
+    pub concealed: u64,
+    /// Frames dropped or inserted to follow the sender's clock.
+    pub skew_corrections: u64,
+    /// Digits received.
+    pub dtmf_in: u64,
+    /// Digits sent.
+    pub dtmf_out: u64,
+}

@@ -1,0 +1,2 @@
+//! One RTP packet received and one sent.
+fn main() {}
