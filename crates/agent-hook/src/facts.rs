@@ -1,0 +1,58 @@
+//! What an agent is told of the call it is connected to.
+
+use std::fmt;
+
+use call_control::transfer::{AccountId, Checkpoint, InputContext, TransferId};
+
+/// What is known of a call when its agent is connected.
+#[derive(Clone, Debug)]
+pub struct CallFacts {
+    /// The gateway's own id of the call; the callSid is derived from it.
+    pub call: String,
+    /// Whose transfer; the accountSid is derived from it.
+    pub account: AccountId,
+    /// Which transfer.
+    pub transfer: TransferId,
+    /// The customer's conversation.
+    pub conversation: String,
+    /// The caller, as in the INVITE's From.
+    pub from: String,
+    /// The number called, as in the INVITE's To.
+    pub to: String,
+    /// Call-ID of the INVITE.
+    pub sip_call_id: String,
+    /// Referred-By of the INVITE.
+    pub referred_by: Option<String>,
+    /// What the customer gave for the agent.
+    pub input: InputContext,
+    /// The secret by which the agent names this call in requests beside the socket.
+    pub token: HookToken,
+    /// Whether an agent had the call before.
+    pub resume: bool,
+    /// How far that agent had got.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// A secret for one call. Debug does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HookToken(String);
+
+impl HookToken {
+    /// Draws a new token: 32 hexadecimal digits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(format!("{:032x}", rand::random::<u128>()))
+    }
+
+    /// The token itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HookToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookToken(hidden)")
+    }
+}
