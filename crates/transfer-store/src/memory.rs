@@ -1,0 +1,172 @@
+//! The store in memory: for tests and demonstrations; nothing survives the process.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use call_control::transfer::{AccountId, NewTransfer, Status, Transfer, TransferId};
+use timebase::UnixMillis;
+
+use crate::Times;
+use crate::types::{Claim, Completion, Fence, MaybeOutput, RegisterError, Release, Swept, Unavailable};
+
+/// Transfers held at most; with more, registering answers [`Unavailable`].
+const MOST: usize = 1_000_000;
+
+type Key = (AccountId, TransferId);
+
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    rows: Mutex<HashMap<Key, Row>>,
+}
+
+#[derive(Debug)]
+struct Row {
+    transfer: Transfer,
+    expires_at: UnixMillis,
+    owner: String,
+    fence: i64,
+    closed: bool,
+    over_at: Option<UnixMillis>,
+}
+
+impl Row {
+    fn is_past(&self, now: UnixMillis) -> bool {
+        self.transfer.status == Status::Active && now >= self.expires_at
+    }
+
+    fn expire(&mut self) {
+        self.transfer.status = Status::Expired;
+        self.over_at = Some(self.expires_at);
+    }
+
+    fn complete(&mut self, now: UnixMillis) {
+        self.transfer.status = Status::Completed;
+        self.transfer.completed_at.get_or_insert(now);
+        self.over_at.get_or_insert(now);
+    }
+}
+
+impl Memory {
+    /// A poisoned lock is taken all the same: no method can panic half way through a change.
+    fn rows(&self) -> MutexGuard<'_, HashMap<Key, Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn register(&self, new: NewTransfer, times: &Times) -> Result<Transfer, RegisterError> {
+        let mut rows = self.rows();
+        let key = (new.account.clone(), new.id.clone());
+        if rows.contains_key(&key) {
+            return Err(RegisterError::Duplicate);
+        }
+        if rows.len() >= MOST {
+            return Err(RegisterError::Unavailable);
+        }
+        let now = times.now();
+        let transfer = Transfer {
+            registered: new,
+            status: Status::Active,
+            created_at: now,
+            call_received_at: None,
+            completed_at: None,
+            output: None,
+        };
+        let row = Row {
+            transfer: transfer.clone(),
+            expires_at: times.expiry(now),
+            owner: String::new(),
+            fence: 0,
+            closed: false,
+            over_at: None,
+        };
+        rows.insert(key, row);
+        Ok(transfer)
+    }
+
+    pub(crate) fn fetch(&self, key: &Key, now: UnixMillis) -> Option<Transfer> {
+        let rows = self.rows();
+        let row = rows.get(key)?;
+        let mut transfer = row.transfer.clone();
+        if row.is_past(now) {
+            transfer.status = Status::Expired;
+        }
+        Some(transfer)
+    }
+
+    pub(crate) fn claim(&self, key: &Key, node: &str, now: UnixMillis) -> Claim {
+        let mut rows = self.rows();
+        let Some(row) = rows.get_mut(key) else { return Claim::Unknown };
+        match row.transfer.status {
+            Status::Active if row.is_past(now) => Claim::Over,
+            Status::Active => {
+                row.transfer.status = Status::Ongoing;
+                row.transfer.call_received_at = Some(now);
+                node.clone_into(&mut row.owner);
+                row.fence += 1;
+                Claim::Claimed { transfer: Box::new(row.transfer.clone()), fence: Fence(row.fence) }
+            }
+            Status::Ongoing => Claim::Ongoing,
+            Status::Completed | Status::Expired => Claim::Over,
+        }
+    }
+
+    pub(crate) fn release(&self, key: &Key, fence: Fence) -> Release {
+        let mut rows = self.rows();
+        match rows.get_mut(key) {
+            Some(row) if row.fence == fence.0 && row.transfer.status == Status::Ongoing => {
+                row.transfer.status = Status::Active;
+                row.transfer.call_received_at = None;
+                row.owner.clear();
+                Release::Released
+            }
+            Some(_) | None => Release::Stale,
+        }
+    }
+
+    pub(crate) fn complete(&self, key: &Key, fence: Fence, output: MaybeOutput, now: UnixMillis) -> Completion {
+        let mut rows = self.rows();
+        let Some(row) = rows.get_mut(key).filter(|row| row.fence == fence.0) else {
+            return Completion::Stale;
+        };
+        match row.transfer.status {
+            Status::Active | Status::Expired => return Completion::Stale,
+            Status::Ongoing | Status::Completed => {}
+        }
+        match output {
+            Some(_) if row.closed => return Completion::Closed,
+            Some(output) => row.transfer.output = Some(output),
+            None => row.closed = true,
+        }
+        row.complete(now);
+        Completion::Written
+    }
+
+    pub(crate) fn recover(&self, node: &str, now: UnixMillis) -> Vec<Transfer> {
+        let mut rows = self.rows();
+        let lost = rows.values_mut().filter(|row| row.owner == node && row.transfer.status == Status::Ongoing);
+        lost.map(|row| {
+            row.fence += 1;
+            row.closed = true;
+            row.complete(now);
+            row.transfer.clone()
+        })
+        .collect()
+    }
+
+    pub(crate) fn sweep(&self, now: UnixMillis, times: &Times) -> Swept {
+        let mut rows = self.rows();
+        let mut swept = Swept::default();
+        for row in rows.values_mut().filter(|row| row.is_past(now)) {
+            row.expire();
+            swept.expired += 1;
+        }
+        let before = rows.len();
+        let horizon = times.horizon(now);
+        rows.retain(|_, row| row.over_at.is_none_or(|at| at > horizon));
+        swept.deleted = (before - rows.len()) as u64;
+        swept
+    }
+
+    pub(crate) fn health(&self) -> Result<(), Unavailable> {
+        if self.rows().len() < MOST { Ok(()) } else { Err(Unavailable) }
+    }
+}
