@@ -1,0 +1,87 @@
+//! Accounts and their API keys, as a snapshot that a reload replaces whole.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use argon2::PasswordHash;
+use call_control::transfer::{AccountId, ReturnType};
+use thiserror::Error;
+
+use crate::targets::TargetRules;
+
+/// An account, as far as the API is concerned with it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// Whether it may use the API; if not, its keys are answered 403.
+    pub enabled: bool,
+    /// How its calls are handed back unless a transfer says otherwise.
+    pub default_return: ReturnType,
+    /// Where its calls may be handed back to.
+    pub targets: TargetRules,
+    /// Its API keys.
+    pub api_keys: Vec<ApiKey>,
+}
+
+/// An API key as configured: the secret is known only by its hash.
+#[derive(Clone)]
+pub struct ApiKey {
+    /// The value of `asapp-api-id`.
+    pub id: String,
+    /// The argon2 hash of `asapp-api-secret` in PHC form, `$argon2id$…`.
+    pub secret_hash: String,
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why accounts cannot serve.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AccountsError {
+    /// Two keys have the same id, in one account or in two.
+    #[error("API key id {0:?} is there twice")]
+    KeyTwice(String),
+    /// A hash is not one of argon2's.
+    #[error("API key {0:?}: secret_hash is not an argon2 hash ($argon2id$…)")]
+    Hash(String),
+}
+
+/// All accounts, found by API key.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    by_key: HashMap<String, (Arc<Account>, Arc<str>)>,
+}
+
+impl Accounts {
+    /// A snapshot of these accounts.
+    ///
+    /// # Errors
+    /// [`AccountsError`], naming the key that is wrong.
+    pub fn new(accounts: impl IntoIterator<Item = Account>) -> Result<Self, AccountsError> {
+        let mut by_key = HashMap::new();
+        for account in accounts {
+            let account = Arc::new(account);
+            for key in &account.api_keys {
+                let argon2 = PasswordHash::new(&key.secret_hash).is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
+                if !argon2 {
+                    return Err(AccountsError::Hash(key.id.clone()));
+                }
+                let entry = (Arc::clone(&account), Arc::from(key.secret_hash.as_str()));
+                if by_key.insert(key.id.clone(), entry).is_some() {
+                    return Err(AccountsError::KeyTwice(key.id.clone()));
+                }
+            }
+        }
+        Ok(Self { by_key })
+    }
+
+    /// The account of a key, and the hash of the key's secret.
+    pub(crate) fn find(&self, key_id: &str) -> Option<(Arc<Account>, Arc<str>)> {
+        self.by_key.get(key_id).cloned()
+    }
+}
