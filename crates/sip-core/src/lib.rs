@@ -1,1 +1,22 @@
-//! Transactions, dialogs, legs.
+//! SIP transactions, dialogs and legs (RFC 3261), without input or output.
+//!
+//! [`Endpoint`] is the whole: messages, commands and the time go in, messages and
+//! [`LegEvent`]s come out. It knows legs, dialogs and transactions, and not what a call is.
+
+mod config;
+pub mod digest;
+mod endpoint;
+mod flow;
+pub mod ids;
+pub mod transaction;
+mod vocabulary;
+
+pub use config::{Bounds, Credentials, DigestUser, EndpointConfig, TrunkRule, Unauthenticated};
+pub use digest::Algorithm;
+pub use endpoint::Endpoint;
+pub use flow::{ConnectionId, Flow, Transport};
+pub use transaction::Timers;
+pub use vocabulary::{
+    Caller, Census, Command, Counters, Ended, Header, Input, Invitation, LegEvent, LegId, Output, Place, ReasonValue,
+    Response, TrunkId,
+};

@@ -1,0 +1,462 @@
+//! The words in which the endpoint and its shell talk: inputs, outputs, commands, events.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use sip_message::{Message, ParseError};
+
+use crate::config::{Credentials, EndpointConfig};
+use crate::flow::{ConnectionId, Flow};
+
+/// A leg: one INVITE dialog (or the attempt at one) between us and a peer.
+///
+/// Arriving legs are even and numbered by the endpoint, placed legs are odd and numbered by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub u64);
+
+impl LegId {
+    /// Whether the leg came to us (we answer it) rather than being placed by us.
+    #[must_use]
+    pub const fn is_arriving(self) -> bool {
+        self.0.is_multiple_of(2)
+    }
+}
+
+/// A trunk: its index in [`EndpointConfig::trunks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrunkId(pub u32);
+
+/// A header field that the shell adds to a message.
+///
+/// Line breaks in either part are neutralised when the message is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The field's name.
+    pub name: String,
+    /// The field's value.
+    pub value: Bytes,
+}
+
+impl Header {
+    /// A header field of a name and a value.
+    #[must_use]
+    pub fn new(name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
+}
+
+/// A final response that the shell chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code, 300 to 699.
+    pub status: u16,
+    /// The reason phrase; the RFC's own where absent.
+    pub reason: Option<String>,
+    /// Further header fields.
+    pub headers: Vec<Header>,
+}
+
+impl Response {
+    /// A response with the RFC's reason phrase and no further header.
+    #[must_use]
+    pub const fn new(status: u16) -> Self {
+        Self { status, reason: None, headers: Vec::new() }
+    }
+
+    /// The same response with another reason phrase.
+    #[must_use]
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// The same response with one more header field.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.headers.push(Header::new(name, value));
+        self
+    }
+}
+
+/// One value of a Reason header, RFC 3326.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonValue {
+    /// The protocol: `SIP`, `Q.850`, …
+    pub protocol: String,
+    /// The cause.
+    pub cause: Option<u16>,
+    /// The text, unquoted.
+    pub text: Option<String>,
+}
+
+/// An outgoing call: a new leg whose INVITE leaves at once, RFC 3261 §13.2.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The leg's number, odd and never used before.
+    pub leg: LegId,
+    /// Where the INVITE goes.
+    pub flow: Flow,
+    /// The Request-URI, sent byte for byte.
+    pub uri: Bytes,
+    /// The From header's name-addr, without a tag.
+    pub from: Bytes,
+    /// The To header's name-addr.
+    pub to: Bytes,
+    /// Further header fields of the INVITE.
+    pub headers: Vec<Header>,
+    /// The offer; without one the peer offers in its 200 and [`Command::Answer`] goes into the ACK.
+    pub sdp: Option<Bytes>,
+    /// Credentials for challenges to this leg's requests.
+    pub credentials: Option<Credentials>,
+    /// The INVITE's Max-Forwards.
+    pub max_forwards: u8,
+    /// A Route header field's value, for an outbound proxy.
+    pub route: Option<Bytes>,
+    /// Addresses from which the peer's in-dialog requests are taken, besides the flow's and its Contact's.
+    pub sources: Vec<IpAddr>,
+}
+
+/// What the INVITE says of the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// The From header's display name, unquoted.
+    pub display: Option<String>,
+    /// The user part of the From URI, as written.
+    pub user: Option<String>,
+    /// The From URI.
+    pub from_uri: Bytes,
+    /// The To URI.
+    pub to_uri: Bytes,
+    /// The Call-ID.
+    pub call_id: String,
+    /// The values of P-Asserted-Identity (RFC 3325), as written.
+    pub p_asserted_identity: Vec<Bytes>,
+    /// The header fields whose names begin with `X-`, in their order.
+    pub x_headers: Vec<(String, String)>,
+}
+
+/// An INVITE that passed the screening; nothing but its leg's number is kept for it yet.
+///
+/// The shell answers it with [`Input::Admit`] or [`Input::Refuse`].
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// The leg that it will be.
+    pub leg: LegId,
+    /// Where it came from.
+    pub flow: Flow,
+    /// The trunk that it came over.
+    pub trunk: TrunkId,
+    /// The request itself.
+    pub request: Message,
+    /// The SDP offer, also when it was a part of a multipart body.
+    pub offer: Option<Bytes>,
+    /// The required header's value, trimmed.
+    pub correlation: Option<String>,
+    /// Who calls.
+    pub caller: Caller,
+    /// Whether the peer takes REFER: no Allow header, or one that names it.
+    pub allow_refer: bool,
+    /// The request's Max-Forwards; 70 where it has none.
+    pub max_forwards: u8,
+}
+
+/// What happens to the endpoint.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A message came, or something that should have been one.
+    Received {
+        /// Over which path.
+        flow: Flow,
+        /// What it was.
+        message: Result<Message, ParseError>,
+    },
+    /// A connection was closed, by either side.
+    ConnectionClosed(ConnectionId),
+    /// An [`Output::Transmit`] could not be sent, RFC 3261 §18.4.
+    SendFailed {
+        /// The flow of the output.
+        flow: Flow,
+        /// The payload of the output.
+        payload: Bytes,
+    },
+    /// The invitation becomes a leg: 100 is sent and events follow.
+    Admit(Box<Invitation>),
+    /// The invitation is refused without any state, RFC 3261 §8.2.7.
+    Refuse {
+        /// The invitation.
+        invitation: Box<Invitation>,
+        /// The answer.
+        refusal: Response,
+    },
+    /// A command to a leg. Commands to legs that have ended are ignored.
+    Command {
+        /// The leg.
+        leg: LegId,
+        /// What it shall do.
+        command: Command,
+    },
+    /// A new outgoing leg.
+    Place(Box<Place>),
+    /// New rules; legs stay as they are.
+    Reconfigure(Box<EndpointConfig>),
+    /// Whether the node is draining: OPTIONS is then answered 503.
+    Drain(bool),
+}
+
+/// What the endpoint wants done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit {
+        /// Over which path.
+        flow: Flow,
+        /// The message.
+        payload: Bytes,
+    },
+    /// A call wants in.
+    Invited(Box<Invitation>),
+    /// Something happened on a leg.
+    Leg {
+        /// The leg.
+        leg: LegId,
+        /// What happened.
+        event: LegEvent,
+    },
+    /// The peer broke the framing rules; close the connection.
+    Close(ConnectionId),
+}
+
+/// What a leg is told to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// A provisional response, 180 or 183.
+    Ring {
+        /// The status code.
+        status: u16,
+        /// Early media.
+        sdp: Option<Bytes>,
+    },
+    /// 200 to the INVITE, with the answer, or with our offer where the INVITE had none.
+    Accept {
+        /// The answer or offer.
+        sdp: Bytes,
+        /// Further header fields.
+        headers: Vec<Header>,
+    },
+    /// A final refusal of the INVITE, after admission and before the 200.
+    Refuse(Response),
+    /// End the leg, whatever its state: CANCEL, BYE, or 480.
+    HangUp {
+        /// Further header fields of the request, Reason for one.
+        headers: Vec<Header>,
+    },
+    /// Our re-INVITE.
+    Reoffer {
+        /// The offer.
+        sdp: Bytes,
+    },
+    /// The answer to [`LegEvent::Reoffered`]; our offer where that had none.
+    Answer {
+        /// The session description.
+        sdp: Bytes,
+    },
+    /// A refusal of [`LegEvent::Reoffered`], 488 for one.
+    RefuseOffer {
+        /// The status code.
+        status: u16,
+    },
+    /// REFER inside the dialog, RFC 3515.
+    Refer {
+        /// The Refer-To URI, sent byte for byte in angle brackets.
+        target: Bytes,
+        /// Further header fields, Referred-By for one.
+        headers: Vec<Header>,
+    },
+    /// The answer to [`LegEvent::Referred`].
+    AnswerRefer {
+        /// The status code; every 2xx begins the implicit subscription.
+        status: u16,
+    },
+    /// NOTIFY in the subscription of an accepted REFER, RFC 3515 §2.4.4.
+    Notify {
+        /// The status line of the referred call: `SIP/2.0 200 OK`.
+        fragment: String,
+        /// Whether it is the last one.
+        terminated: bool,
+    },
+    /// INFO inside the dialog.
+    Info {
+        /// The body's type.
+        content_type: String,
+        /// The body.
+        body: Bytes,
+    },
+}
+
+/// What happens on a leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LegEvent {
+    /// The ACK of our 200 to the first INVITE came.
+    Confirmed {
+        /// The answer to our offer, where the INVITE had none.
+        answer: Option<Bytes>,
+    },
+    /// The caller cancelled before our 200; 487 is sent. [`LegEvent::Ended`] follows.
+    Cancelled {
+        /// The CANCEL's Reason values.
+        reasons: Vec<ReasonValue>,
+    },
+    /// A provisional response to our INVITE, above 100.
+    Progress {
+        /// The status code.
+        status: u16,
+        /// Early media.
+        sdp: Option<Bytes>,
+    },
+    /// 2xx to our INVITE; it is acknowledged.
+    Answered {
+        /// The answer, or the peer's offer where our INVITE had none.
+        sdp: Option<Bytes>,
+        /// Whether the peer takes REFER: no Allow header, or one that names it.
+        allow_refer: bool,
+    },
+    /// Final refusal of our INVITE; 408 when nobody answered, 503 when it could not be sent.
+    Refused {
+        /// The status code.
+        status: u16,
+        /// The reason phrase.
+        reason: String,
+        /// The URIs of the Contacts of a 3xx, in order of preference.
+        contacts: Vec<Bytes>,
+        /// The Reason values.
+        reasons: Vec<ReasonValue>,
+        /// Retry-After, in seconds.
+        retry_after: Option<u32>,
+    },
+    /// The peer's re-INVITE or UPDATE: [`Command::Answer`] or [`Command::RefuseOffer`].
+    Reoffered {
+        /// The offer; `None` asks for ours.
+        sdp: Option<Bytes>,
+    },
+    /// The answer to our offer: to [`Command::Reoffer`], or to the offer in [`Command::Answer`].
+    OfferAnswered {
+        /// The answer; `None` where the peer left it out.
+        sdp: Option<Bytes>,
+    },
+    /// Our re-INVITE was refused.
+    OfferRefused {
+        /// The status code.
+        status: u16,
+    },
+    /// The peer's INFO, answered 200.
+    Info {
+        /// The body's type.
+        content_type: String,
+        /// The body.
+        body: Bytes,
+    },
+    /// The peer's latest Allow header now says otherwise about REFER.
+    AllowsRefer(bool),
+    /// The peer's REFER: [`Command::AnswerRefer`].
+    Referred {
+        /// The Refer-To URI, byte for byte.
+        uri: Bytes,
+        /// The Referred-By value.
+        referred_by: Option<Bytes>,
+        /// The header fields whose names begin with `X-`.
+        x_headers: Vec<(String, String)>,
+    },
+    /// The final answer to our REFER; 408 when none came.
+    ReferAnswered {
+        /// The status code.
+        status: u16,
+        /// The reason phrase.
+        reason: String,
+        /// The value of Refer-Sub, RFC 4488.
+        refer_sub: Option<bool>,
+    },
+    /// A NOTIFY of our REFER's subscription, answered 200. May also come after [`LegEvent::HungUp`].
+    Notified {
+        /// The status code of the sipfrag.
+        status: Option<u16>,
+        /// The reason phrase of the sipfrag.
+        reason: String,
+        /// The whole fragment.
+        fragment: Bytes,
+        /// Whether the subscription is over.
+        terminated: bool,
+    },
+    /// The final answer to our NOTIFY; 408 when none came.
+    NotifyAnswered {
+        /// The status code.
+        status: u16,
+    },
+    /// The peer's BYE, answered 200.
+    ///
+    /// [`LegEvent::Ended`] follows: at once, or, where a REFER's subscription is still open, with
+    /// its last NOTIFY, two seconds later, or on [`Command::HangUp`].
+    HungUp {
+        /// The BYE's Reason values.
+        reasons: Vec<ReasonValue>,
+    },
+    /// The leg is over. Always the last event of a leg, and exactly once.
+    Ended {
+        /// Why.
+        why: Ended,
+    },
+}
+
+/// Why a leg is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The peer sent BYE.
+    HungUp,
+    /// The caller cancelled.
+    Cancelled,
+    /// Our BYE got this final answer; 408 when none came.
+    ByeAnswered(u16),
+    /// Our 200 was not acknowledged for 64·T1; BYE was sent.
+    NoAck,
+    /// The INVITE was refused with this status, by us or by the peer.
+    Refused(u16),
+    /// The peer does not know the dialog any more: 481 or 408 to a request inside it.
+    Gone(u16),
+}
+
+/// How much the endpoint holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Legs not yet ended.
+    pub legs: usize,
+    /// Dialogs, also those of ended legs that are remembered for late messages.
+    pub dialogs: usize,
+    /// Transactions.
+    pub transactions: usize,
+    /// Invitations not yet admitted or refused.
+    pub invitations: usize,
+}
+
+/// What the endpoint has counted since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages received.
+    pub received: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Of those sent, repetitions by a timer.
+    pub retransmitted: u64,
+    /// Bytes received that were no message and could not be answered.
+    pub unparseable: u64,
+    /// Requests from sources that no trunk knows.
+    pub unauthenticated: u64,
+    /// Digest responses that were wrong.
+    pub bad_credentials: u64,
+    /// Requests refused before admission, for whatever reason.
+    pub refused: u64,
+    /// Responses and ACKs that belong to nothing.
+    pub stray: u64,
+    /// INVITEs admitted.
+    pub admitted: u64,
+    /// INVITEs placed.
+    pub placed: u64,
+}
