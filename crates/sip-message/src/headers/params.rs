@@ -1,0 +1,86 @@
+//! `;name=value` parameters of header values (RFC 3261 section 25.1, `generic-param`).
+
+use std::borrow::Cow;
+
+use nom::Parser;
+use nom::combinator::{opt, recognize};
+use nom::multi::many0_count;
+use nom::sequence::preceded;
+
+use crate::grammar::{generic_param, separator, sws};
+use crate::{ParseError, list};
+
+/// The parameters after a header value, read from their bytes when asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Params<'a> {
+    raw: &'a [u8],
+}
+
+/// One parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Param<'a> {
+    /// The name as spelled; names are case-insensitive.
+    pub name: &'a [u8],
+    /// The value as spelled, quotes included; absent for a flag such as `lr`.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> Param<'a> {
+    /// The value without quotes and escapes; empty for a flag.
+    pub fn text(&self) -> Cow<'a, [u8]> {
+        list::unquote(self.value.unwrap_or_default())
+    }
+}
+
+impl<'a> Params<'a> {
+    /// `raw` has been accepted by [`params_end`].
+    pub(crate) fn new(raw: &'a [u8]) -> Self {
+        Self { raw }
+    }
+
+    /// The parameters from the first `;` on, byte for byte.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// All parameters in order.
+    pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
+        let mut rest = self.raw;
+        std::iter::from_fn(move || {
+            let (after, (name, value)) =
+                preceded(separator(';'), generic_param).parse(rest).ok()?;
+            rest = after;
+            Some(Param { name, value })
+        })
+    }
+
+    /// The first parameter of that name, in any case.
+    pub fn find(&self, name: &str) -> Option<Param<'a>> {
+        self.iter()
+            .find(|param| param.name.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    /// The value as spelled of the first parameter of that name; empty for a flag.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.find(name).map(|param| param.value.unwrap_or_default())
+    }
+
+    /// Whether there is a parameter of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+}
+
+/// Checks that `input` is parameters and nothing else.
+pub(crate) fn params_end(input: &[u8], what: &'static str, at: usize) -> Result<(), ParseError> {
+    let parsed = (
+        recognize(many0_count(preceded(separator(';'), generic_param))),
+        opt(sws),
+    )
+        .parse(input);
+    match parsed {
+        Ok(([], _)) => Ok(()),
+        Ok((rest, _)) => Err(ParseError::new(what, at + input.len() - rest.len())),
+        Err(_) => Err(ParseError::new(what, at)),
+    }
+}

@@ -1,0 +1,190 @@
+//! `Via` (RFC 3261 section 20.42; `rport` of RFC 3581).
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use bytes::Bytes;
+use nom::bytes::complete::tag_no_case;
+use nom::combinator::opt;
+use nom::sequence::preceded;
+use nom::{IResult, Parser};
+
+use super::{Params, params_end};
+use crate::ParseError;
+use crate::grammar::{decimal, host, lws, number, separator, sws, token};
+
+/// One Via value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via {
+    raw: Bytes,
+    transport: Range<usize>,
+    host: Range<usize>,
+    port: Option<u16>,
+    params: usize,
+}
+
+struct Head<'a> {
+    transport: &'a [u8],
+    host: &'a [u8],
+    port: Option<u16>,
+}
+
+fn head(input: &[u8]) -> IResult<&[u8], Head<'_>> {
+    let protocol = (
+        tag_no_case("SIP"),
+        separator('/'),
+        tag_no_case("2.0"),
+        separator('/'),
+    );
+    let (rest, (_, transport, _, host, port)) = (
+        protocol,
+        token,
+        lws,
+        host,
+        opt(preceded(separator(':'), number)),
+    )
+        .parse(input)?;
+    let port = match port.map(u16::try_from) {
+        None => None,
+        Some(Ok(port)) => Some(port),
+        Some(Err(_)) => {
+            return Err(nom::Err::Failure(nom::error::Error::new(
+                rest,
+                nom::error::ErrorKind::Digit,
+            )));
+        }
+    };
+    let (rest, _) = sws(rest)?;
+    Ok((
+        rest,
+        Head {
+            transport,
+            host,
+            port,
+        },
+    ))
+}
+
+impl Via {
+    /// Reads one value, folds allowed.
+    pub fn parse(raw: Bytes) -> Result<Self, ParseError> {
+        let (rest, found) = head(&raw).map_err(|_| ParseError::new("Via malformed", 0))?;
+        let params = raw.len() - rest.len();
+        params_end(rest, "Via parameter malformed", params)?;
+        let transport = range_in(&raw, found.transport);
+        let host = range_in(&raw, found.host);
+        let port = found.port;
+        Ok(Self {
+            transport,
+            host,
+            port,
+            params,
+            raw,
+        })
+    }
+
+    /// The value, byte for byte.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.raw
+    }
+
+    /// The transport as spelled: `UDP`, `TCP`, `TLS`, …
+    pub fn transport(&self) -> &[u8] {
+        &self.raw[self.transport.clone()]
+    }
+
+    /// The host of sent-by as spelled, an IPv6 address with its brackets.
+    pub fn host(&self) -> &[u8] {
+        &self.raw[self.host.clone()]
+    }
+
+    /// The port of sent-by, if given.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The address of sent-by when it is a literal.
+    pub fn host_ip(&self) -> Option<IpAddr> {
+        literal(self.host())
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> Params<'_> {
+        Params::new(&self.raw[self.params..])
+    }
+
+    /// The transaction's branch (section 8.1.1.7).
+    pub fn branch(&self) -> Option<&[u8]> {
+        self.params()
+            .get("branch")
+            .filter(|branch| !branch.is_empty())
+    }
+
+    /// The source address that the next hop noted.
+    pub fn received(&self) -> Option<IpAddr> {
+        self.params().get("received").and_then(literal)
+    }
+
+    /// `None` without `rport`, `Some(None)` for the bare request for it, else the source port noted.
+    pub fn rport(&self) -> Option<Option<u16>> {
+        let value = self.params().get("rport")?;
+        Some(decimal(value).and_then(|port| u16::try_from(port).ok()))
+    }
+
+    /// The address that responses go to instead of sent-by (section 18.2.2).
+    pub fn maddr(&self) -> Option<&[u8]> {
+        self.params().get("maddr")
+    }
+
+    /// The multicast time to live.
+    pub fn ttl(&self) -> Option<u8> {
+        self.params()
+            .get("ttl")
+            .and_then(decimal)
+            .and_then(|ttl| u8::try_from(ttl).ok())
+    }
+
+    /// The value with the source it came from noted: `received` where the host differs or `rport`
+    /// was asked for, and `rport` filled in (RFC 3261 section 18.2.1, RFC 3581 section 4).
+    pub fn with_source(&self, source: SocketAddr) -> Bytes {
+        let ip = source.ip().to_canonical();
+        let asked = self.rport().is_some();
+        let noted = asked || self.host_ip().map(|host| host.to_canonical()) != Some(ip);
+        let mut text = Vec::with_capacity(self.raw.len() + 64);
+        text.extend_from_slice(&self.raw[..self.params]);
+        for param in self.params().iter() {
+            let dropped = param.name.eq_ignore_ascii_case(b"received")
+                || param.name.eq_ignore_ascii_case(b"rport");
+            if !dropped {
+                text.push(b';');
+                text.extend_from_slice(param.name);
+                if let Some(value) = param.value {
+                    text.push(b'=');
+                    text.extend_from_slice(value);
+                }
+            }
+        }
+        if noted {
+            text.extend_from_slice(format!(";received={ip}").as_bytes());
+        }
+        if asked {
+            text.extend_from_slice(format!(";rport={}", source.port()).as_bytes());
+        }
+        text.into()
+    }
+}
+
+/// An IPv4 address, or an IPv6 address with or without brackets.
+pub(crate) fn literal(host: &[u8]) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix(b"[")
+        .and_then(|rest| rest.strip_suffix(b"]"))
+        .unwrap_or(host);
+    std::str::from_utf8(bare).ok()?.parse().ok()
+}
+
+/// Where `part`, a slice of `whole`, lies in it.
+pub(crate) fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    start..start + part.len()
+}

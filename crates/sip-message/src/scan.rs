@@ -1,0 +1,340 @@
+//! Framing of one message: start line, header lines, Content-Length (RFC 3261 sections 7, 18.3, 20.14).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::grammar::{decimal, is_lws, is_token_byte};
+use crate::message::{Entry, Fields, Start};
+use crate::name::{Id, classify};
+use crate::{Limits, Message, Method, ParseError};
+
+/// The start line and the fields of a message, before its body.
+#[derive(Debug)]
+pub(crate) struct Head {
+    start: Start,
+    fields: Fields,
+    /// Where the empty line begins.
+    end: usize,
+    /// Content-Length, if stated.
+    pub(crate) length: Option<usize>,
+}
+
+impl Head {
+    /// Length of the head with its empty line.
+    pub(crate) fn len(&self) -> usize {
+        self.end + 2
+    }
+
+    /// The message that the head belongs to.
+    pub(crate) fn with_bytes(self, bytes: Bytes) -> Message {
+        let body = self.len().min(bytes.len());
+        let (head_end, body) = (offset(self.end), offset(body));
+        Message {
+            bytes,
+            start: self.start,
+            fields: self.fields,
+            head_end,
+            body,
+        }
+    }
+}
+
+/// What is wrong with a head, and what could be read of it.
+#[derive(Debug)]
+pub(crate) struct BadHead {
+    error: ParseError,
+    head: Option<Head>,
+}
+
+impl BadHead {
+    /// The error, with the request to answer in it when there is one with a readable Via.
+    pub(crate) fn into_error(self, bytes: Bytes) -> ParseError {
+        let salvage = self.head.map(|head| head.with_bytes(bytes));
+        with_salvage(self.error, salvage)
+    }
+}
+
+/// Puts a request with a readable Via into the error.
+pub(crate) fn with_salvage(error: ParseError, message: Option<Message>) -> ParseError {
+    let salvage = message
+        .filter(|found| found.is_request() && found.via().is_ok())
+        .map(Box::new);
+    ParseError { salvage, ..error }
+}
+
+/// Ranges hold 32-bit offsets; messages are far smaller (see `Limits`).
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Parses one datagram or one framed message.
+pub(crate) fn datagram(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
+    let blank = bytes.chunks(2).take_while(|pair| *pair == b"\r\n").count() * 2;
+    let bytes = bytes.slice(blank..);
+    if bytes.is_empty() {
+        return Err(ParseError::new("empty message", 0));
+    }
+    if bytes.len() > limits.message_bytes.min(u32::MAX as usize) {
+        let error = ParseError::with_status(513, "message too large", limits.message_bytes);
+        return Err(match head(&bytes, limits) {
+            Ok(found) => with_salvage(error, Some(found.with_bytes(bytes))),
+            Err(bad) => BadHead { error, ..bad }.into_error(bytes),
+        });
+    }
+    let found = match head(&bytes, limits) {
+        Ok(found) => found,
+        Err(bad) => return Err(bad.into_error(bytes)),
+    };
+    let body = bytes.len() - found.len();
+    match found.length {
+        Some(length) if length > body => {
+            let error = ParseError::new("body shorter than Content-Length", bytes.len());
+            Err(with_salvage(error, Some(found.with_bytes(bytes))))
+        }
+        Some(length) => {
+            let whole = bytes.slice(..found.len() + length);
+            Ok(found.with_bytes(whole))
+        }
+        None => Ok(found.with_bytes(bytes)),
+    }
+}
+
+/// Reads the head that `bytes` begin with.
+pub(crate) fn head(bytes: &[u8], limits: &Limits) -> Result<Head, BadHead> {
+    let mut lines = Lines {
+        bytes,
+        at: 0,
+        error: None,
+    };
+    let Some(line) = lines.next_line() else {
+        return Err(BadHead {
+            error: ParseError::new("start line not ended", 0),
+            head: None,
+        });
+    };
+    let mut version = None;
+    let start = match start_line(bytes, line) {
+        Ok(start) => start,
+        Err(BadStart {
+            error,
+            start: Some(start),
+        }) => {
+            version = Some(error);
+            start
+        }
+        Err(BadStart { error, start: None }) => return Err(BadHead { error, head: None }),
+    };
+    let mut fields = Fields::new();
+    let result = collect(&mut lines, &mut fields, limits);
+    let end = result.as_ref().map_or(bytes.len(), |end| *end);
+    let length = content_length(bytes, &fields);
+    let error = version
+        .or(result.err())
+        .or(lines.error)
+        .or(length.as_ref().err().cloned());
+    let head = Head {
+        start,
+        fields,
+        end,
+        length: length.unwrap_or_default(),
+    };
+    match error {
+        None => Ok(head),
+        Some(error) => Err(BadHead {
+            error,
+            head: Some(head),
+        }),
+    }
+}
+
+/// Cuts lines at CRLF; a CR or LF alone ends a line too but is an error.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    error: Option<ParseError>,
+}
+
+impl Lines<'_> {
+    fn next_line(&mut self) -> Option<Range<usize>> {
+        let start = self.at;
+        let end = start + memchr::memchr2(b'\r', b'\n', self.bytes.get(start..)?)?;
+        if self.bytes[end..].starts_with(b"\r\n") {
+            self.at = end + 2;
+        } else {
+            self.at = end + 1;
+            self.error
+                .get_or_insert(ParseError::new("line not ended by CRLF", end));
+        }
+        Some(start..end)
+    }
+}
+
+/// Reads field lines up to the empty line, whose offset is returned.
+fn collect(
+    lines: &mut Lines<'_>,
+    fields: &mut Fields,
+    limits: &Limits,
+) -> Result<usize, ParseError> {
+    let mut error = None;
+    loop {
+        let Some(line) = lines.next_line() else {
+            return Err(error.unwrap_or(ParseError::new(
+                "header not ended by an empty line",
+                lines.bytes.len(),
+            )));
+        };
+        if line.is_empty() {
+            return error.map_or(Ok(line.start), Err);
+        }
+        if fields.len() >= limits.headers {
+            return Err(ParseError::with_status(
+                513,
+                "too many header fields",
+                line.start,
+            ));
+        }
+        if let Err(found) = field_line(lines.bytes, line, fields) {
+            error.get_or_insert(found);
+        }
+    }
+}
+
+/// Adds one line: a field of its own, or the continuation of the one before (section 7.3.1).
+fn field_line(bytes: &[u8], line: Range<usize>, fields: &mut Fields) -> Result<(), ParseError> {
+    let text = &bytes[line.clone()];
+    if matches!(text[0], b' ' | b'\t') {
+        let Some(folded) = fields.last_mut() else {
+            return Err(ParseError::new(
+                "first header line is a continuation",
+                line.start,
+            ));
+        };
+        let value = trimmed(bytes, folded.value as usize..line.end);
+        (folded.value, folded.value_end) = (offset(value.start), offset(value.end));
+        return Ok(());
+    }
+    let name_len = text
+        .iter()
+        .position(|&byte| !is_token_byte(byte))
+        .unwrap_or(text.len());
+    let gap = text[name_len..]
+        .iter()
+        .take_while(|byte| is_lws(**byte))
+        .count();
+    let colon = line.start + name_len + gap;
+    let Ok(short_len) = u16::try_from(name_len) else {
+        return Err(ParseError::new("header name too long", line.start));
+    };
+    if name_len == 0 || bytes.get(colon) != Some(&b':') {
+        return Err(ParseError::new("header line without name and colon", colon));
+    }
+    let value = trimmed(bytes, colon + 1..line.end);
+    fields.push(Entry {
+        line: offset(line.start),
+        value: offset(value.start),
+        value_end: offset(value.end),
+        name_len: short_len,
+        id: classify(&text[..name_len]),
+    });
+    Ok(())
+}
+
+/// The range without white space at either end.
+fn trimmed(bytes: &[u8], range: Range<usize>) -> Range<usize> {
+    let text = &bytes[range.clone()];
+    let lead = text.iter().take_while(|byte| is_lws(**byte)).count();
+    let tail = text[lead..]
+        .iter()
+        .rev()
+        .take_while(|byte| is_lws(**byte))
+        .count();
+    range.start + lead..range.end - tail
+}
+
+struct BadStart {
+    error: ParseError,
+    start: Option<Start>,
+}
+
+/// Reads `Method SP Request-URI SP SIP-Version` or `SIP-Version SP Status-Code SP Reason-Phrase`.
+fn start_line(bytes: &[u8], line: Range<usize>) -> Result<Start, BadStart> {
+    let text = &bytes[line.clone()];
+    let fatal = |what| BadStart {
+        error: ParseError::new(what, line.start),
+        start: None,
+    };
+    let first = memchr::memchr(b' ', text).ok_or_else(|| fatal("start line without spaces"))?;
+    if text
+        .get(..4)
+        .is_some_and(|head| head.eq_ignore_ascii_case(b"SIP/"))
+    {
+        return status_line(text, first, line.start);
+    }
+    let last = memchr::memrchr(b' ', text).filter(|last| *last > first);
+    let last = last.ok_or_else(|| fatal("request line without version"))?;
+    let method = Method::parse(&text[..first]).ok_or_else(|| fatal("method malformed"))?;
+    let uri = offset(line.start + first + 1)..offset(line.start + last);
+    let version = &text[last + 1..];
+    let start = Start::Request { method, uri };
+    let wrong = |status, what, at| BadStart {
+        error: ParseError::with_status(status, what, line.start + at),
+        start: Some(start.clone()),
+    };
+    match version.get(..4) {
+        Some(name) if name.eq_ignore_ascii_case(b"SIP/") && is_version(&version[4..]) => {}
+        _ => return Err(wrong(400, "request line malformed", last + 1)),
+    }
+    if &version[4..] != b"2.0" {
+        return Err(wrong(505, "SIP version not supported", last + 1));
+    }
+    let spaced = text[first + 1..last].iter().any(|&byte| byte <= b' ');
+    if spaced || first + 1 == last {
+        return Err(wrong(400, "Request-URI malformed", first + 1));
+    }
+    Ok(start)
+}
+
+fn is_version(text: &[u8]) -> bool {
+    let number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    memchr::memchr(b'.', text).is_some_and(|dot| number(&text[..dot]) && number(&text[dot + 1..]))
+}
+
+fn status_line(text: &[u8], first: usize, at: usize) -> Result<Start, BadStart> {
+    let fatal = |what| BadStart {
+        error: ParseError::new(what, at),
+        start: None,
+    };
+    if &text[4..first] != b"2.0" {
+        return Err(fatal("SIP version not supported"));
+    }
+    let rest = &text[first + 1..];
+    let status = rest
+        .get(..3)
+        .and_then(decimal)
+        .and_then(|status| u16::try_from(status).ok());
+    let status = status.filter(|status| (100..700).contains(status));
+    let status = status.ok_or_else(|| fatal("status code malformed"))?;
+    match rest.get(3) {
+        None | Some(b' ') => {}
+        Some(_) => return Err(fatal("status code malformed")),
+    }
+    let end = offset(at + text.len());
+    let reason = offset(at + first + 5).min(end)..end;
+    Ok(Start::Response { status, reason })
+}
+
+/// The stated length; several fields must agree (section 20.14).
+fn content_length(bytes: &[u8], fields: &Fields) -> Result<Option<usize>, ParseError> {
+    let mut stated = None;
+    for entry in fields.iter().filter(|entry| entry.id == Id::ContentLength) {
+        let at = entry.value as usize;
+        let length = decimal(&bytes[at..entry.value_end as usize]);
+        let length = length.ok_or(ParseError::new("Content-Length malformed", at))? as usize;
+        if stated.is_some_and(|before| before != length) {
+            return Err(ParseError::new("Content-Length fields disagree", at));
+        }
+        stated = Some(length);
+    }
+    Ok(stated)
+}

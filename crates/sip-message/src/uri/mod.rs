@@ -1,0 +1,142 @@
+//! URIs that keep their bytes (RFC 3261 section 19.1, RFC 3966, RFC 2396).
+
+mod compare;
+mod parse;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::{Param, ParseError};
+
+/// A URI of any scheme, byte for byte as it came. `==` compares as RFC 3261 section 19.1.4 says
+/// for sip and sips, byte by byte for other schemes.
+#[derive(Debug, Clone)]
+pub struct Uri {
+    raw: Bytes,
+    scheme: usize,
+    user: Option<Range<usize>>,
+    host: Range<usize>,
+    port: Option<u16>,
+    params: Range<usize>,
+}
+
+/// A header embedded in a URI, percent-decoded (section 19.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedHeader<'a> {
+    /// The header's name.
+    pub name: Cow<'a, [u8]>,
+    /// Its value.
+    pub value: Cow<'a, [u8]>,
+}
+
+impl Uri {
+    /// Reads a URI from a copy of the bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        Self::from_bytes(Bytes::copy_from_slice(bytes))
+    }
+
+    /// Reads a URI, sharing the bytes.
+    pub fn from_bytes(raw: Bytes) -> Result<Self, ParseError> {
+        parse::uri(raw)
+    }
+
+    /// The URI, byte for byte.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.raw
+    }
+
+    /// The scheme as spelled.
+    pub fn scheme(&self) -> &[u8] {
+        &self.raw[..self.scheme]
+    }
+
+    /// Whether the scheme is sip or sips.
+    pub fn is_sip(&self) -> bool {
+        self.scheme().eq_ignore_ascii_case(b"sip") || self.is_sips()
+    }
+
+    /// Whether the scheme is sips.
+    pub fn is_sips(&self) -> bool {
+        self.scheme().eq_ignore_ascii_case(b"sips")
+    }
+
+    /// The user part as spelled, with its parameters, without a password; the number of a tel URI.
+    pub fn user(&self) -> Option<&[u8]> {
+        let info = &self.raw[self.user.clone()?];
+        let end = if self.is_sip() {
+            memchr::memchr(b':', info)
+        } else {
+            None
+        };
+        Some(&info[..end.unwrap_or(info.len())])
+    }
+
+    /// The user part percent-decoded.
+    pub fn user_decoded(&self) -> Option<Cow<'_, [u8]>> {
+        self.user().map(parse::percent_decode)
+    }
+
+    /// The host of a sip or sips URI as spelled, an IPv6 address with its brackets; else empty.
+    pub fn host(&self) -> &[u8] {
+        &self.raw[self.host.clone()]
+    }
+
+    /// The host when it is a literal address.
+    pub fn host_ip(&self) -> Option<IpAddr> {
+        crate::headers::literal(self.host())
+    }
+
+    /// The port, if given.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The parameters in order, flags included.
+    pub fn params(&self) -> impl Iterator<Item = Param<'_>> {
+        parse::params(&self.raw[self.params.clone()])
+    }
+
+    /// The value as spelled of the parameter of that name, in any case; empty for a flag.
+    pub fn param(&self, name: &str) -> Option<&[u8]> {
+        self.params()
+            .find(|param| param.name.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|param| param.value.unwrap_or_default())
+    }
+
+    /// The embedded headers percent-decoded, in order; names may repeat.
+    pub fn headers(&self) -> impl Iterator<Item = EmbeddedHeader<'_>> {
+        let raw = self.raw.get(self.params.end + 1..).unwrap_or_default();
+        raw.split(|&byte| byte == b'&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = parse::split_at_byte(pair, b'=');
+                EmbeddedHeader {
+                    name: parse::percent_decode(name),
+                    value: parse::percent_decode(value.unwrap_or_default()),
+                }
+            })
+    }
+
+    /// The URI without the parameters of that name, the rest byte for byte.
+    pub fn without_param(&self, name: &str) -> Self {
+        parse::without_param(self, name)
+    }
+
+    /// The URI without `?headers`, the rest byte for byte.
+    pub fn without_headers(&self) -> Self {
+        Self {
+            raw: self.raw.slice(..self.params.end),
+            ..self.clone()
+        }
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.raw))
+    }
+}
