@@ -1,1 +1,3 @@
-//! The gateway.
+//! The gateway as a library: configuration, the test caller, the demo, the command line.
+
+pub mod config;

@@ -1,0 +1,313 @@
+//! From the raw tables to their meaning, section by section; defaults stand here.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use call_control::transfer::{AccountId, ReturnType, TransferType};
+
+use super::checks;
+use super::section::Section;
+use super::types::{
+    Account, Admin, Agent, AnswerWhen, Api, ApiKey, Codec, Config, Credentials, Digest,
+    DigestAlgorithm, Handback, Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol,
+    ReferPolicy, Require, Secret, Sip, Step, Store, Tone, Transcribe, Transfer, Trunk,
+    Unauthenticated,
+};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const ANY_POSITIVE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+
+/// Reads the whole configuration.
+pub(super) fn read(root: &mut Section<'_>) -> Config {
+    let config = Config {
+        node: root.table("node", |section| Node {
+            name: section.word("name", "gw-1".to_owned()),
+        }),
+        sip: root.table("sip", sip),
+        media: root.table("media", media),
+        api: root.table("api", |section| Api {
+            listen: section.word("listen", SocketAddr::new(LOOPBACK, 8080)),
+            rate_limit: section.number("rate_limit", 100, ANY_POSITIVE),
+            body_limit: section.number("body_limit", 1 << 20, 1024..=64 << 20),
+        }),
+        admin: root.table("admin", |section| Admin {
+            listen: section.word("listen", SocketAddr::new(LOOPBACK, 9090)),
+            token: section.secret("token"),
+        }),
+        store: root.table("store", store),
+        transfer: root.table("transfer", |section| Transfer {
+            time_to_live: section.word("time_to_live", Duration::from_secs(600)),
+            keep: section.word("keep", Duration::from_secs(30 * 86_400)),
+        }),
+        handback: root.table("handback", handback),
+        limits: root.table("limits", |section| Limits {
+            calls: section.number("calls", 2400, ANY_POSITIVE),
+            calls_per_second: section.number("calls_per_second", 500, ANY_POSITIVE),
+            call_duration: section.word("call_duration", Duration::from_secs(4 * 3600)),
+            drain_timeout: section.word("drain_timeout", Duration::from_secs(300)),
+        }),
+        agent: root.table("agent", agent),
+        accounts: root.tables("account", account),
+    };
+    if config.accounts.is_empty() {
+        root.warning(
+            "account",
+            "no account is configured: nobody can register a transfer or call",
+        );
+    }
+    config
+}
+
+fn sip(section: &mut Section<'_>) -> Sip {
+    let address = SocketAddr::new(LOOPBACK, 5060);
+    let listen = [Protocol::Udp, Protocol::Tcp].map(|protocol| Listener { protocol, address });
+    let sip = Sip {
+        listen: section.some_words("listen", &listen, "names no listener"),
+        advertise: section.optional("advertise"),
+        realm: section.word("realm", "handback".to_owned()),
+        udp_max: u16::try_from(section.number("udp_max", 1300, 0..=65_535)).unwrap_or(u16::MAX),
+        users: section.some_words(
+            "users",
+            &["agent".to_owned()],
+            "names no user; \"*\" takes any",
+        ),
+        unauthenticated: section.word("unauthenticated", Unauthenticated::Answer),
+    };
+    if let Some(advertise) = &sip.advertise
+        && !checks::is_host_and_port(advertise)
+    {
+        section.error(
+            "advertise",
+            format!("{advertise:?} is not host or host:port"),
+        );
+    }
+    if sip.realm.contains(['"', '\\']) || sip.realm.chars().any(char::is_control) {
+        section.error(
+            "realm",
+            "must not contain quotes, backslashes or control characters",
+        );
+    }
+    sip
+}
+
+fn media(section: &mut Section<'_>) -> Media {
+    let media = Media {
+        listen: section.word("listen", LOOPBACK),
+        advertise: section.optional_word("advertise"),
+        ports: section.word(
+            "ports",
+            PortRange {
+                first: 20_000,
+                last: 29_999,
+            },
+        ),
+        codecs: section.some_words("codecs", &[Codec::Pcmu, Codec::Pcma], "names no codec"),
+        timeout: section.word("timeout", Duration::from_secs(30)),
+    };
+    if media.listen.is_unspecified() && media.advertise.is_none() {
+        section.error(
+            "advertise",
+            "must name an address when media.listen is not a single one",
+        );
+    }
+    media
+}
+
+fn store(section: &mut Section<'_>) -> Store {
+    let store = Store {
+        url: section.text("url", "sqlite://handback.db"),
+        lease: section.word("lease", Duration::from_secs(10)),
+        encryption_key: section.secret("encryption_key"),
+    };
+    match store.url.split_once("://") {
+        Some(("memory", _)) => {}
+        Some(("sqlite", path)) if !path.is_empty() => {}
+        Some(("postgres" | "postgresql", _)) => {
+            section.error("url", "PostgreSQL is not in this version yet")
+        }
+        _ => section.error(
+            "url",
+            format!("{:?} is neither sqlite://FILE nor memory://", store.url),
+        ),
+    }
+    if let Some(key) = &store.encryption_key
+        && !key.expose().is_empty()
+        && !(key.expose().len() == 64 && key.expose().bytes().all(|byte| byte.is_ascii_hexdigit()))
+    {
+        section.error(
+            "encryption_key",
+            "must be 32 bytes as 64 hexadecimal digits",
+        );
+    }
+    store
+}
+
+fn handback(section: &mut Section<'_>) -> Handback {
+    Handback {
+        fallback: section.words("fallback", &[Step::Invite, Step::Bye]),
+        refer_timeout: section.word("refer_timeout", Duration::from_secs(120)),
+        refer_bye_after: section.word("refer_bye_after", Duration::from_secs(1)),
+        invite_timeout: section.word("invite_timeout", Duration::from_secs(60)),
+        tone: section.word("tone", Tone::Eu),
+        max_redirects: section.number("max_redirects", 5, 0..=50),
+    }
+}
+
+fn agent(section: &mut Section<'_>) -> Agent {
+    let agent = Agent {
+        hook: section.text("hook", "builtin:lab"),
+        connect_timeout: section.word("connect_timeout", Duration::from_secs(5)),
+        reconnect_timeout: section.word("reconnect_timeout", Duration::from_secs(5)),
+        answer_when: section.word("answer_when", AnswerWhen::Connected),
+        answer_first: section.flag("answer_first", false),
+        ringing: section.flag("ringing", false),
+        allow_plaintext: section.flag("allow_plaintext", false),
+        transcribe_url: section.optional("transcribe_url"),
+        transcribe: section.word("transcribe", Transcribe::Transcribe),
+        subprotocol: section.optional("subprotocol"),
+        token: section.secret("token"),
+        closed_without_complete: section.word("closed_without_complete", TransferType::System),
+    };
+    if let Some(problem) = checks::hook_problem(&agent.hook, agent.allow_plaintext) {
+        section.error("hook", problem);
+    }
+    if let Some(url) = &agent.transcribe_url
+        && let Some(problem) = checks::hook_problem(url, agent.allow_plaintext)
+    {
+        section.error("transcribe_url", problem);
+    }
+    agent
+}
+
+fn account(section: &mut Section<'_>) -> Account {
+    let fallback: Vec<Step> = section.words("fallback", &[]);
+    let account = Account {
+        id: AccountId(section.required("id")),
+        enabled: section.flag("enabled", true),
+        return_transfer_type: section.word("return_transfer_type", ReturnType::Bye),
+        return_uri: section.optional("return_uri"),
+        return_invite_auth: section.table("return_invite_auth", credentials),
+        return_targets: section.words("return_targets", &[]),
+        fallback: Some(fallback).filter(|steps| !steps.is_empty()),
+        hook: section.optional("hook"),
+        recording: section.flag("recording", false),
+        api_keys: section.tables("api_key", api_key),
+        trunks: section.tables("trunk", trunk),
+    };
+    if let Some(uri) = &account.return_uri
+        && let Some(problem) = checks::return_uri_problem(uri)
+    {
+        section.error("return_uri", problem);
+    }
+    if account.recording {
+        section.error("recording", "recording is not in this version yet");
+    }
+    account
+}
+
+fn api_key(section: &mut Section<'_>) -> ApiKey {
+    let key = ApiKey {
+        id: section.required("id"),
+        secret_hash: section.required("secret_hash"),
+    };
+    if !key.secret_hash.is_empty() && !checks::is_argon2id(&key.secret_hash) {
+        section.error(
+            "secret_hash",
+            "is not an argon2id hash; `handback secret` makes one",
+        );
+    }
+    key
+}
+
+fn trunk(section: &mut Section<'_>) -> Trunk {
+    let trunk = Trunk {
+        name: section.required("name"),
+        allow: section.words("allow", &[]),
+        digest: section.table("digest", digest),
+        require: section.word("require", Require::Any),
+        max_calls: section.number("max_calls", 1000, ANY_POSITIVE),
+        outbound_proxy: section.optional("outbound_proxy"),
+        outbound_auth: section.table("outbound_auth", outbound_auth),
+        refer: section.word("refer", ReferPolicy::Allowed),
+        refer_timeout: section.optional_word("refer_timeout"),
+        invite_timeout: section.optional_word("invite_timeout"),
+        latch: section.flag("latch", true),
+    };
+    not_yet(section);
+    if let Some(proxy) = &trunk.outbound_proxy
+        && !checks::is_host_and_port(proxy)
+    {
+        section.error(
+            "outbound_proxy",
+            format!("{proxy:?} is not host or host:port"),
+        );
+    }
+    match (&trunk.digest, trunk.require) {
+        (None, Require::All) => section.error("require", "\"all\" needs a digest user"),
+        (None, Require::Any) if trunk.allow.is_empty() => {
+            section.warning(
+                "allow",
+                "neither addresses nor a digest user: this trunk matches nobody",
+            );
+        }
+        (None | Some(_), Require::Any) | (Some(_), Require::All) => {}
+    }
+    trunk
+}
+
+/// Keys that are fixed now, so that a file that sets them says so instead of being half obeyed.
+fn not_yet(section: &mut Section<'_>) {
+    if section.optional("profile").is_some() {
+        section.error("profile", "profiles are not in this version yet");
+    }
+    if section.text("srtp", "off") != "off" {
+        section.error("srtp", "SRTP is not in this version yet; only \"off\"");
+    }
+    if section.flag("header_transfers", false) {
+        section.error(
+            "header_transfers",
+            "header-based transfers are not in this version yet",
+        );
+    }
+}
+
+fn digest(section: &mut Section<'_>) -> Option<Digest> {
+    let algorithms = section.some_words(
+        "algorithms",
+        &[DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+        "names no algorithm",
+    );
+    let credentials = credentials(section)?;
+    Some(Digest {
+        username: credentials.username,
+        password: credentials.password,
+        algorithms,
+    })
+}
+
+fn outbound_auth(section: &mut Section<'_>) -> Option<OutboundAuth> {
+    let realm = section.text("realm", "");
+    let credentials = credentials(section)?;
+    if realm.is_empty() {
+        section.error("realm", "is required: credentials are for one realm only");
+    }
+    Some(OutboundAuth { realm, credentials })
+}
+
+/// User name and password; both or none.
+fn credentials(section: &mut Section<'_>) -> Option<Credentials> {
+    let username = section.optional("username");
+    let password: Option<Secret> = section.secret("password");
+    match (username, password) {
+        (Some(username), Some(password)) => Some(Credentials { username, password }),
+        (Some(_), None) => {
+            section.error("password_file", "a user name needs a password");
+            None
+        }
+        (None, Some(_)) => {
+            section.error("username", "a password needs a user name");
+            None
+        }
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,537 @@
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use super::*;
+
+const COMMENTED: &str = include_str!("../../../../config/handback.toml");
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm90LWEtcmVhbC1zYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
+    Config::parse(text, [])
+}
+
+fn config(text: &str) -> Config {
+    parse(text).expect("a good configuration").config
+}
+
+fn errors(text: &str) -> Vec<String> {
+    parse(text)
+        .expect_err("a bad configuration")
+        .0
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// The problem with one key, and that it is the only one.
+fn only_error(text: &str) -> String {
+    let mut errors = errors(text);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    errors.remove(0)
+}
+
+fn with_environment(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
+    Config::parse(
+        text,
+        variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    )
+}
+
+/// The commented file with its account section switched on.
+fn with_account() -> String {
+    let line = |line: &str| match line.trim_start().strip_prefix('#') {
+        Some(key) if !key.is_empty() && !key.starts_with(' ') => format!("{key}\n"),
+        Some(_) | None => format!("{line}\n"),
+    };
+    COMMENTED.lines().map(line).collect()
+}
+
+fn account(trunk: &str) -> String {
+    format!("[[account]]\nid = \"a\"\n[[account.trunk]]\nname = \"t\"\n{trunk}\n")
+}
+
+#[test]
+fn the_commented_file_says_the_defaults() {
+    assert_eq!(config(COMMENTED), config(""));
+}
+
+#[test]
+fn the_commented_file_names_every_key_there_is() {
+    let text = with_account();
+    let file: Table = text.parse().unwrap();
+    let resolved: Table = parse(&text).unwrap().resolved.parse().unwrap();
+    assert_eq!(file, resolved);
+}
+
+#[test]
+fn the_commented_account_says_the_defaults() {
+    let bare = format!(
+        "[[account]]\nid = \"acme\"\n[[account.api_key]]\nid = \"key-1\"\nsecret_hash = \"{HASH}\"\n\
+         [[account.trunk]]\nname = \"acme-sbc\"\n"
+    );
+    assert_eq!(config(&with_account()), config(&bare));
+}
+
+#[test]
+fn the_lab_is_loopback_with_the_well_known_secrets() {
+    let loaded = parse(LAB).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let lab = loaded.config;
+    assert!(
+        lab.sip
+            .listen
+            .iter()
+            .all(|listener| listener.address.ip().is_loopback())
+    );
+    assert_eq!(lab.accounts[0].api_keys[0].id, "lab");
+    assert!(checks::is_lab_key(&lab.accounts[0].api_keys[0]));
+    let digest = lab.accounts[0].trunks[1].digest.as_ref().unwrap();
+    assert_eq!(
+        (digest.username.as_str(), digest.password.expose()),
+        ("lab", "lab-secret")
+    );
+    assert_eq!(digest.algorithms[0], DigestAlgorithm::Md5);
+    assert_eq!(lab.agent.hook, "builtin:lab");
+    let ipv6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    assert!(
+        lab.accounts[0].trunks[0]
+            .allow
+            .iter()
+            .any(|net| net.contains(&ipv6))
+    );
+}
+
+#[test]
+fn the_lab_secret_of_a_key_meets_only_loopback() {
+    let text = LAB.replace("udp://127.0.0.1:5060", "udp://192.0.2.1:5060");
+    let errors = errors(&text);
+    assert!(
+        errors
+            .iter()
+            .any(|e| e.starts_with("account[0].api_key[0].secret_hash: the lab's secret")),
+        "{errors:?}"
+    );
+    assert!(
+        errors
+            .iter()
+            .any(|e| e.starts_with("account[0].trunk[1].digest.password: the lab's secret")),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn the_lab_hash_under_another_id_is_known_all_the_same() {
+    let text = LAB
+        .replace("id = \"lab\"", "id = \"other\"")
+        .replace("password = \"lab-secret\"", "password = \"own\"");
+    let text = text.replace("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\"");
+    assert!(only_error(&text).starts_with("account[0].api_key[0].secret_hash: the lab's secret"));
+}
+
+#[test]
+fn a_password_in_the_file_is_warned_of_outside_loopback() {
+    let text = account("digest = { username = \"u\", password = \"p\" }");
+    assert_eq!(parse(&text).unwrap().warnings, []);
+    let public = format!("[api]\nlisten = \"0.0.0.0:8080\"\n{text}");
+    assert_eq!(
+        parse(&public).unwrap().warnings[0].key,
+        "account[0].trunk[0].digest.password"
+    );
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_key() {
+    let text = "[sip]\nlisten = [\"udp://127.0.0.1:5060\", \"sctp://x\"]\nrealms = \"x\"\n[media]\nports = \"x\"\n\
+                [[account]]\nid = \"a\"\n[[account.trunk]]\nname = \"t\"\nallow = [\"10.0.0.0/8\"]\n\
+                [[account.trunk]]\nname = \"u\"\nallow = [\"10.0.0.0/33\"]\n[limit]\ncalls = 1\n";
+    let keys: Vec<String> = parse(text)
+        .unwrap_err()
+        .0
+        .into_iter()
+        .map(|error| error.key)
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "sip.listen[1]",
+            "sip.realms",
+            "media.ports",
+            "account[0].trunk[1].allow[0]",
+            "limit"
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_key_is_named_and_its_neighbour_suggested() {
+    assert_eq!(
+        only_error("[sip]\nrealms = \"x\""),
+        "sip.realms: unknown key; did you mean realm?"
+    );
+    assert_eq!(
+        only_error("[sip]\nelephants = 3"),
+        "sip.elephants: unknown key"
+    );
+}
+
+#[test]
+fn wrong_types_are_named() {
+    assert_eq!(
+        only_error("[sip]\nrealm = 3"),
+        "sip.realm: must be a string, is integer"
+    );
+    assert_eq!(
+        only_error("[sip]\nusers = \"agent\""),
+        "sip.users: must be a list, is string"
+    );
+    assert_eq!(only_error("sip = 1"), "sip: must be a table, is integer");
+    assert_eq!(
+        only_error("account = 1"),
+        "account: must be a list of tables, is integer"
+    );
+    assert_eq!(
+        only_error("[limits]\ncalls = \"many\""),
+        "limits.calls: must be a whole number, is string"
+    );
+    assert_eq!(
+        only_error("[agent]\nringing = 1"),
+        "agent.ringing: must be true or false, is 1"
+    );
+    assert_eq!(
+        only_error("[sip]\nusers = [1]"),
+        "sip.users[0]: must be a string, is integer"
+    );
+}
+
+#[test]
+fn numbers_have_bounds() {
+    assert_eq!(
+        only_error("[limits]\ncalls = 0"),
+        "limits.calls: must be a whole number from 1 to 1000000"
+    );
+    assert!(only_error("[sip]\nudp_max = 70000").starts_with("sip.udp_max: "));
+    assert!(only_error("[sip]\nudp_max = -1").starts_with("sip.udp_max: "));
+}
+
+#[test]
+fn durations_are_numbers_with_units() {
+    for (text, millis) in [
+        ("500ms", 500),
+        ("30s", 30_000),
+        ("10m", 600_000),
+        ("4h", 14_400_000),
+        ("1m30s", 90_000),
+    ] {
+        let config = config(&format!("[media]\ntimeout = \"{text}\""));
+        assert_eq!(config.media.timeout, Duration::from_millis(millis));
+    }
+    for text in [
+        "",
+        "30",
+        "s",
+        "30 s",
+        "-1s",
+        "1w",
+        "99999999999999999999d",
+        "9999999999d",
+        "1.5s",
+    ] {
+        assert!(
+            only_error(&format!("[media]\ntimeout = \"{text}\"")).starts_with("media.timeout: "),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn fewer_than_four_ports_a_call_are_refused() {
+    let ports = |last: u32, calls: u32| {
+        format!("[media]\nports = \"20000-{last}\"\n[limits]\ncalls = {calls}")
+    };
+    assert!(parse(&ports(20_399, 100)).is_ok());
+    assert!(
+        only_error(&ports(20_398, 100))
+            .starts_with("media.ports: 399 ports are fewer than the 400 ")
+    );
+}
+
+#[test]
+fn port_ranges_and_listeners_have_a_form() {
+    for text in ["20000", "30000-20000", "80-90", "20000-70000", "a-b"] {
+        assert!(
+            only_error(&format!("[media]\nports = \"{text}\"")).starts_with("media.ports: "),
+            "{text}"
+        );
+    }
+    for text in [
+        "127.0.0.1:5060",
+        "udp://127.0.0.1",
+        "udp://localhost:5060",
+        "tls://127.0.0.1:5061",
+        "ws://1.2.3.4:5",
+    ] {
+        assert!(
+            only_error(&format!("[sip]\nlisten = [\"{text}\"]")).starts_with("sip.listen[0]: "),
+            "{text}"
+        );
+    }
+    let listener = config("[sip]\nlisten = [\"tcp://[::1]:0\"]").sip.listen[0];
+    assert_eq!(listener.to_string(), "tcp://[::1]:0");
+    assert!(only_error("[sip]\nlisten = []").starts_with("sip.listen: "));
+}
+
+#[test]
+fn the_admin_token_may_be_absent_only_on_loopback() {
+    assert!(
+        only_error("[admin]\nlisten = \"0.0.0.0:9090\"")
+            .starts_with("admin.token_file: must be set")
+    );
+    assert!(parse("[admin]\nlisten = \"0.0.0.0:9090\"\ntoken = \"t\"").is_ok());
+    assert!(parse("[admin]\nlisten = \"[::1]:9090\"").is_ok());
+}
+
+#[test]
+fn digest_users_are_unique_over_all_trunks() {
+    let trunk = |name: &str| {
+        format!(
+            "[[account]]\nid = \"{name}\"\n[[account.trunk]]\nname = \"t\"\ndigest = {{ username = \"u\", password = \"p\" }}\n"
+        )
+    };
+    let text = format!("{}{}", trunk("a"), trunk("b"));
+    assert_eq!(
+        only_error(&text),
+        "account[1].trunk[0].digest.username: \"u\" is taken by account[0].trunk[0].digest.username already"
+    );
+}
+
+#[test]
+fn ids_and_names_are_unique() {
+    assert!(
+        only_error("[[account]]\nid = \"a\"\n[[account]]\nid = \"a\"")
+            .starts_with("account[1].id: ")
+    );
+    let key = format!("[[account.api_key]]\nid = \"k\"\nsecret_hash = \"{HASH}\"\n");
+    let text = format!("[[account]]\nid = \"a\"\n{key}[[account]]\nid = \"b\"\n{key}");
+    assert!(only_error(&text).starts_with("account[1].api_key[0].id: "));
+    let text = account("[[account.trunk]]\nname = \"t\"");
+    assert!(only_error(&text).starts_with("account[0].trunk[1].name: "));
+}
+
+#[test]
+fn required_keys_are_missed() {
+    assert_eq!(only_error("[[account]]"), "account[0].id: is required");
+    assert_eq!(
+        only_error("[[account]]\nid = \"\""),
+        "account[0].id: must not be empty"
+    );
+    assert_eq!(
+        only_error(
+            "[[account]]\nid = \"a\"\n[[account.api_key]]\nid = \"k\"\nsecret_hash = \"plain\""
+        ),
+        "account[0].api_key[0].secret_hash: is not an argon2id hash; `handback secret` makes one"
+    );
+}
+
+#[test]
+fn user_names_and_passwords_come_in_pairs() {
+    let prefix = "account[0].trunk[0].digest";
+    assert_eq!(
+        only_error(&account("digest = { username = \"u\" }")),
+        format!("{prefix}.password_file: a user name needs a password")
+    );
+    assert_eq!(
+        only_error(&account("digest = { password = \"p\" }")),
+        format!("{prefix}.username: a password needs a user name")
+    );
+    assert!(only_error(&account("require = \"all\"")).ends_with("\"all\" needs a digest user"));
+    let auth = account("outbound_auth = { username = \"u\", password = \"p\" }");
+    assert!(only_error(&auth).starts_with("account[0].trunk[0].outbound_auth.realm: is required"));
+}
+
+#[test]
+fn a_trunk_that_matches_nobody_is_warned_of() {
+    assert_eq!(
+        parse(&account("")).unwrap().warnings[0].key,
+        "account[0].trunk[0].allow"
+    );
+}
+
+#[test]
+fn secrets_come_from_files() {
+    let path = std::env::temp_dir().join(format!("handback-secret-{}", std::process::id()));
+    fs::write(&path, "from-file\n").unwrap();
+    let text = account(&format!(
+        "digest = {{ username = \"u\", password_file = {:?} }}",
+        path.display().to_string()
+    ));
+    let digest = config(&text)
+        .accounts
+        .remove(0)
+        .trunks
+        .remove(0)
+        .digest
+        .unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(digest.password.expose(), "from-file");
+    assert!(only_error(&text).contains("digest.password_file: "));
+    let both = account("digest = { username = \"u\", password_file = \"/x\", password = \"p\" }");
+    assert!(errors(&both)[0].contains("only one of the two"));
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let text = format!(
+        "[admin]\ntoken = \"secret-1\"\n[agent]\ntoken = \"secret-2\"\n[store]\nencryption_key = \"{}\"\n{}",
+        "ab".repeat(32),
+        account(
+            "digest = { username = \"u\", password = \"secret-3\" }\noutbound_auth = { realm = \"r\", username = \"u\", password = \"secret-4\" }"
+        )
+    );
+    let loaded = parse(&text).unwrap();
+    for shown in [loaded.resolved.clone(), format!("{loaded:?}")] {
+        assert!(
+            !shown.contains("secret-") && !shown.contains("abab"),
+            "{shown}"
+        );
+    }
+    assert!(loaded.resolved.contains("token = \"***\""));
+}
+
+#[test]
+fn hooks_are_built_in_or_websockets() {
+    let hook = |url: &str| format!("[agent]\nhook = \"{url}\"");
+    for good in [
+        "builtin:echo",
+        "builtin:silence",
+        "ws://127.0.0.1:7000/x",
+        "wss://agent.example.com",
+        "ws://10.1.2.3",
+        "ws://agent:80/",
+    ] {
+        assert!(parse(&hook(good)).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "builtin:nobody",
+        "builtin:flow?file=x",
+        "http://x",
+        "ws://",
+        "ws://8.8.8.8/x",
+        "wss://a b",
+    ] {
+        assert!(only_error(&hook(bad)).starts_with("agent.hook: "), "{bad}");
+    }
+    assert!(
+        parse(&format!(
+            "{}\nallow_plaintext = true",
+            hook("ws://8.8.8.8/x")
+        ))
+        .is_ok()
+    );
+    assert!(only_error("[[account]]\nid = \"a\"\nhook = \"x\"").starts_with("account[0].hook: "));
+}
+
+#[test]
+fn what_this_version_lacks_is_refused_rather_than_ignored() {
+    for key in [
+        "srtp = \"sdes\"",
+        "profile = \"teams\"",
+        "header_transfers = true",
+    ] {
+        assert!(
+            only_error(&account(&format!("allow = [\"::1\"]\n{key}")))
+                .contains("not in this version yet"),
+            "{key}"
+        );
+    }
+    assert!(only_error("[store]\nurl = \"postgres://u@h/db\"").contains("not in this version yet"));
+    assert!(only_error("[store]\nurl = \"oracle\"").starts_with("store.url: "));
+    assert!(only_error("[media]\ncodecs = [\"opus\"]").starts_with("media.codecs[0]: "));
+}
+
+#[test]
+fn return_uris_and_targets_are_checked() {
+    let with = |line: &str| format!("[[account]]\nid = \"a\"\n{line}");
+    assert!(only_error(&with("return_uri = \"tel:+1\"")).starts_with("account[0].return_uri: "));
+    assert!(
+        only_error(&with(&format!("return_uri = \"sip:{}\"", "a".repeat(1024))))
+            .contains("longer than 1024")
+    );
+    assert!(parse(&with("return_uri = \"sips:a@example.com;x=y\"")).is_ok());
+    let config = config(&with(
+        "return_targets = [\"10.0.0.0/8\", \"192.0.2.1\", \"SBC.example.com\"]",
+    ));
+    assert_eq!(
+        config.accounts[0].return_targets[2],
+        ReturnTarget::Host("sbc.example.com".to_owned())
+    );
+    assert!(
+        only_error(&with("return_targets = [\"a b\"]"))
+            .starts_with("account[0].return_targets[0]: ")
+    );
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let variables = [
+        ("HANDBACK__SIP__REALM", "example.com"),
+        ("HANDBACK__SIP__USERS", "a, b"),
+        ("HANDBACK__LIMITS__CALLS", "10"),
+        ("HANDBACK__AGENT__RINGING", "true"),
+        ("HANDBACK__ACCOUNT__0__TRUNK__0__ALLOW", "[\"10.0.0.0/8\"]"),
+        ("HANDBACK__ACCOUNT__0__TRUNK__0__DIGEST__USERNAME", "123"),
+        ("HANDBACK__ACCOUNT__0__TRUNK__0__DIGEST__PASSWORD", "456"),
+        ("PATH", "/bin"),
+    ];
+    let loaded = with_environment(
+        &format!("[sip]\nrealm = \"file\"\n{}", account("")),
+        &variables,
+    )
+    .unwrap();
+    let config = loaded.config;
+    assert_eq!(
+        (
+            config.sip.realm.as_str(),
+            config.limits.calls,
+            config.agent.ringing
+        ),
+        ("example.com", 10, true)
+    );
+    assert_eq!(config.sip.users, ["a", "b"]);
+    let trunk = &config.accounts[0].trunks[0];
+    assert_eq!(trunk.allow[0].to_string(), "10.0.0.0/8");
+    assert_eq!(trunk.digest.as_ref().unwrap().password.expose(), "456");
+}
+
+#[test]
+fn a_variable_that_names_no_place_is_an_error() {
+    let error = |name: &str| {
+        with_environment("", &[(name, "x")])
+            .unwrap_err()
+            .0
+            .remove(0)
+            .to_string()
+    };
+    assert_eq!(
+        error("HANDBACK__SIP__REALMS"),
+        "sip.realms: unknown key; did you mean realm?"
+    );
+    assert_eq!(
+        error("HANDBACK__ACCOUNT__3__ID"),
+        "HANDBACK__ACCOUNT__3__ID: this variable names no place in the configuration"
+    );
+    assert!(with_environment("", &[("HANDBACK__LIMITS__CALLS", "many")]).is_err());
+}
+
+#[test]
+fn text_that_is_not_toml_is_one_error_without_a_key() {
+    assert!(only_error("[sip").starts_with("not TOML: "));
+    assert!(
+        Config::load(Some(Path::new("/nonexistent/x.toml")))
+            .unwrap_err()
+            .to_string()
+            .contains("cannot be read")
+    );
+}

@@ -1,0 +1,443 @@
+//! The configuration as meaning: plain typed data, what every key says.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use call_control::transfer::{AccountId, ReturnType, TransferType};
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[media]`
+    pub media: Media,
+    /// `[api]`
+    pub api: Api,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[store]`
+    pub store: Store,
+    /// `[transfer]`
+    pub transfer: Transfer,
+    /// `[handback]`
+    pub handback: Handback,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[agent]`
+    pub agent: Agent,
+    /// `[[account]]`, in order.
+    pub accounts: Vec<Account>,
+}
+
+/// `[node]`: this process among others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Its name, unique in a cluster.
+    pub name: String,
+}
+
+/// `[sip]`: where and as whom SIP is spoken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sip {
+    /// The sockets that take calls.
+    pub listen: Vec<Listener>,
+    /// `host[:port]` for Via and Contact behind NAT.
+    pub advertise: Option<String>,
+    /// The realm of digest challenges.
+    pub realm: String,
+    /// Out-of-dialog requests over this many bytes go over TCP; 0 is never.
+    pub udp_max: u16,
+    /// The user parts of the static SIP URI; `*` takes any.
+    pub users: Vec<String>,
+    /// What a source that belongs to no trunk hears.
+    pub unauthenticated: Unauthenticated,
+}
+
+/// What a source that belongs to no trunk hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unauthenticated {
+    /// 401 or 403.
+    Answer,
+    /// Nothing, so that a scanner learns nothing.
+    Silence,
+}
+
+/// A SIP socket to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.protocol {
+            Protocol::Udp => "udp",
+            Protocol::Tcp => "tcp",
+        };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}
+
+/// The transport of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Datagrams.
+    Udp,
+    /// A byte stream.
+    Tcp,
+}
+
+/// `[media]`: where RTP is spoken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Media {
+    /// The address that RTP sockets are bound to.
+    pub listen: IpAddr,
+    /// The address that SDP names, behind NAT.
+    pub advertise: Option<IpAddr>,
+    /// The ports to use.
+    pub ports: PortRange,
+    /// Codecs in order of preference.
+    pub codecs: Vec<Codec>,
+    /// A call without RTP or RTCP for this long is over.
+    pub timeout: Duration,
+}
+
+/// A range of ports, both ends inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first port.
+    pub first: u16,
+    /// The last port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// How many ports there are.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        u32::from(self.last) - u32::from(self.first) + 1
+    }
+}
+
+/// A codec that the gateway speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+/// `[api]`: the call-transfer API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Api {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Requests per second and API key.
+    pub rate_limit: u32,
+    /// The longest body taken, in bytes.
+    pub body_limit: u32,
+}
+
+/// `[admin]`: health, metrics, live calls, console.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The bearer token; none only on loopback.
+    pub token: Option<Secret>,
+}
+
+/// `[store]`: where transfers are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// `sqlite://file` or `memory://`.
+    pub url: String,
+    /// How long a node's claim on a call lasts without renewal.
+    pub lease: Duration,
+    /// The key that customers' passwords are encrypted with; 32 bytes as 64 hexadecimal digits.
+    pub encryption_key: Option<Secret>,
+}
+
+/// `[transfer]`: how long transfers live.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transfer {
+    /// How long a registered transfer waits for its call.
+    pub time_to_live: Duration,
+    /// How long a finished one is kept.
+    pub keep: Duration,
+}
+
+/// `[handback]`: how calls go back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Handback {
+    /// What is tried in order when a REFER or INVITE return fails.
+    pub fallback: Vec<Step>,
+    /// How long a REFER may take to its final NOTIFY.
+    pub refer_timeout: Duration,
+    /// How long after its final NOTIFY the peer may take to send BYE.
+    pub refer_bye_after: Duration,
+    /// How long a returned call may ring.
+    pub invite_timeout: Duration,
+    /// What the caller hears while it rings.
+    pub tone: Tone,
+    /// How many redirects an INVITE return follows.
+    pub max_redirects: u32,
+}
+
+/// One step of a fallback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A return by BYE.
+    Bye,
+    /// A return by REFER.
+    Refer,
+    /// A return by INVITE.
+    Invite,
+    /// Back to the agent.
+    Agent,
+}
+
+/// A ringback tone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// 425 Hz, 1 s on, 4 s off.
+    Eu,
+    /// 440 and 480 Hz, 2 s on, 4 s off.
+    Us,
+    /// Silence.
+    None,
+}
+
+/// `[limits]`: how much the node takes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Calls at once.
+    pub calls: u32,
+    /// New calls per second.
+    pub calls_per_second: u32,
+    /// The longest call.
+    pub call_duration: Duration,
+    /// How long a drain waits for calls to end.
+    pub drain_timeout: Duration,
+}
+
+/// `[agent]`: the voice agent and how it is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agent {
+    /// `builtin:echo`, `builtin:lab`, `builtin:silence`, `ws://…`, `wss://…`.
+    pub hook: String,
+    /// How long reaching it may take.
+    pub connect_timeout: Duration,
+    /// How long reaching it again may take.
+    pub reconnect_timeout: Duration,
+    /// What of the agent must be there before the call is answered.
+    pub answer_when: AnswerWhen,
+    /// Whether the call is answered before the agent is reached.
+    pub answer_first: bool,
+    /// Whether 180 is sent before the answer.
+    pub ringing: bool,
+    /// Whether `ws://` may leave private networks.
+    pub allow_plaintext: bool,
+    /// Where both sides' audio goes after an INVITE return; none is the hook itself.
+    pub transcribe_url: Option<String>,
+    /// Whether audio goes on to the agent after an INVITE return.
+    pub transcribe: Transcribe,
+    /// The WebSocket subprotocol to ask for.
+    pub subprotocol: Option<String>,
+    /// The bearer token for the hook.
+    pub token: Option<Secret>,
+    /// Who takes the caller when the agent closes cleanly without completing.
+    pub closed_without_complete: TransferType,
+}
+
+/// What of the agent must be there before the call is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerWhen {
+    /// The open socket.
+    Connected,
+    /// Its `hook.hello`.
+    Hello,
+    /// Its first audio.
+    Media,
+}
+
+/// What happens to the audio after an INVITE return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transcribe {
+    /// Both sides go to the agent.
+    Transcribe,
+    /// Nothing does.
+    Stop,
+}
+
+/// `[[account]]`: a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// Its name here.
+    pub id: AccountId,
+    /// Whether its keys open the API; false answers 403.
+    pub enabled: bool,
+    /// The return type when a transfer names none.
+    pub return_transfer_type: ReturnType,
+    /// The static return URI, for header-based transfers.
+    pub return_uri: Option<String>,
+    /// Digest credentials for INVITE returns when a transfer has none.
+    pub return_invite_auth: Option<Credentials>,
+    /// Where INVITE returns may go; none is every public address and the trunks' own.
+    pub return_targets: Vec<ReturnTarget>,
+    /// The account's own fallback.
+    pub fallback: Option<Vec<Step>>,
+    /// The account's own agent.
+    pub hook: Option<String>,
+    /// Whether calls are recorded.
+    pub recording: bool,
+    /// `[[account.api_key]]`
+    pub api_keys: Vec<ApiKey>,
+    /// `[[account.trunk]]`
+    pub trunks: Vec<Trunk>,
+}
+
+/// `[[account.api_key]]`: a pair of `asapp-api-id` and the hash of its secret.
+#[derive(Clone, PartialEq)]
+pub struct ApiKey {
+    /// The id.
+    pub id: String,
+    /// The secret's argon2id hash (PHC string).
+    pub secret_hash: String,
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `[[account.trunk]]`: a peer that may send calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trunk {
+    /// Its name.
+    pub name: String,
+    /// The addresses it calls from.
+    pub allow: Vec<IpNet>,
+    /// The digest user it calls as.
+    pub digest: Option<Digest>,
+    /// Whether address or digest suffices.
+    pub require: Require,
+    /// Calls at once.
+    pub max_calls: u32,
+    /// Where requests to it go instead of where their URI says.
+    pub outbound_proxy: Option<String>,
+    /// What challenges to our in-dialog requests are answered with.
+    pub outbound_auth: Option<OutboundAuth>,
+    /// When REFER is tried.
+    pub refer: ReferPolicy,
+    /// Instead of [`Handback::refer_timeout`].
+    pub refer_timeout: Option<Duration>,
+    /// Instead of [`Handback::invite_timeout`].
+    pub invite_timeout: Option<Duration>,
+    /// Whether RTP goes where RTP came from.
+    pub latch: bool,
+}
+
+/// A digest user of ours: a trunk that authenticates itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Digest {
+    /// The user name, unique over all trunks.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+    /// The algorithms offered, in order.
+    pub algorithms: Vec<DigestAlgorithm>,
+}
+
+/// A digest algorithm (RFC 8760).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestAlgorithm {
+    /// MD5.
+    Md5,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512/256.
+    Sha512256,
+}
+
+/// Whether one proof suffices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Require {
+    /// Address or digest.
+    Any,
+    /// Address and digest.
+    All,
+}
+
+/// When REFER is tried on a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferPolicy {
+    /// Not when the peer's Allow lacks it.
+    Allowed,
+    /// Whatever the peer's Allow says.
+    Always,
+}
+
+/// User name and password.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credentials {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// Credentials for one realm only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboundAuth {
+    /// The realm.
+    pub realm: String,
+    /// User name and password.
+    pub credentials: Credentials,
+}
+
+/// Where an INVITE return may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReturnTarget {
+    /// Addresses.
+    Net(IpNet),
+    /// A host by name, in lower case.
+    Host(String),
+}
+
+/// A text that no log, page or `check` shows.
+#[derive(Clone, Debug)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Hides a text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(SecretString::from(text))
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
