@@ -1,5 +1,21 @@
 //! What a call does next: arrive, talk to the agent, hand back; and the transfer's life cycle.
 //!
-//! Knows no header syntax, no sockets, and not which agent is behind the hook.
+//! Knows no sockets and not which agent is behind the hook. A [`Call`] is told
+//! what happened ([`Input`]) and says what it wants done ([`Output`]); the shell
+//! performs it and decides nothing.
 
+mod call;
+mod io;
+mod media_leg;
+mod outcome;
+mod policy;
 pub mod transfer;
+
+pub use call::{Call, Facts, Phase, TRANSFER_HEADER};
+pub use io::{
+    AgentPhase, AgentRequest, AgentSaid, Hop, Input, MediaRequest, MediaSaid, NotClaimed, Output,
+    Record, StoreReply, StoreRequest,
+};
+pub use media_leg::{Unusable, screen_offer};
+pub use outcome::{HandedBack, Outcome, Step, StepResult};
+pub use policy::{Fallback, Policy};

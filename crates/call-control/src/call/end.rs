@@ -1,0 +1,98 @@
+//! A call ends: every leg, the agent, the ports and the store are brought to their end, once.
+
+use std::time::Duration;
+
+use sip_core::{Command, Header};
+use timebase::Now;
+
+use super::{Call, State};
+use crate::io::{AgentRequest, MediaRequest, Output, Record};
+use crate::outcome::Outcome;
+
+/// Longer than any transaction (64·T1 = 32 s): after this the record is made whatever is missing.
+const END_WITHIN: Duration = Duration::from_secs(40);
+
+impl Call {
+    /// Ends an answered call: BYE with these headers to whoever is still there.
+    pub(super) fn finish(&mut self, now: Now, outcome: Outcome, headers: Vec<Header>) {
+        match self.state {
+            State::Claiming { .. } | State::Answering { .. } | State::Undoing { .. } => {
+                return self.finish_unanswered(now);
+            }
+            State::Ending { .. } | State::Ended => return,
+            State::WithAgent(_) | State::HandingBack(_) => {}
+        }
+        if self.claim.as_ref().is_some_and(|claim| !claim.completed) {
+            self.store_completion(None);
+        }
+        if !self.caller.hung_up && !self.caller.over {
+            self.command(self.caller.id, Command::HangUp { headers });
+        } else if !self.caller.over {
+            self.command(
+                self.caller.id,
+                Command::HangUp {
+                    headers: Vec::new(),
+                },
+            );
+        }
+        self.close(now, outcome);
+    }
+
+    /// An operator's hang-up before the answer.
+    fn finish_unanswered(&mut self, now: Now) {
+        match &mut self.state {
+            State::Claiming { cancelled } => *cancelled = true,
+            State::Answering { .. } => {
+                self.undo(now, sip_core::Response::new(480), Outcome::HungUpByOperator);
+            }
+            State::Undoing { .. }
+            | State::WithAgent(_)
+            | State::HandingBack(_)
+            | State::Ending { .. }
+            | State::Ended => {}
+        }
+    }
+
+    /// Lets go of agent, media and target; waits for what is still open.
+    pub(super) fn close(&mut self, now: Now, outcome: Outcome) {
+        self.drop_target(Vec::new());
+        self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+        self.media(MediaRequest::Close);
+        self.state = State::Ending {
+            outcome,
+            give_up: now + END_WITHIN,
+        };
+        self.end_if_done(now);
+    }
+
+    /// Tells the target's leg to end and keeps waiting for that.
+    pub(super) fn drop_target(&mut self, headers: Vec<Header>) {
+        if let Some(target) = self.target.take() {
+            self.lingering.push(target.id);
+            self.command(target.id, Command::HangUp { headers });
+        }
+    }
+
+    pub(super) fn end_if_done(&mut self, now: Now) {
+        let storing = self.claim.as_ref().is_some_and(|claim| claim.storing);
+        let done = self.caller.over && self.lingering.is_empty() && !storing;
+        if done && matches!(self.state, State::Ending { .. }) {
+            self.end(now);
+        }
+    }
+
+    pub(super) fn end(&mut self, now: Now) {
+        let before = std::mem::replace(&mut self.state, State::Ended);
+        if let State::Ending { outcome, .. } = before {
+            self.outputs.push_back(Output::Ended(Box::new(Record {
+                outcome,
+                arrived: self.arrived,
+                answered: self.answered,
+                ended: now,
+                reconnects: self.reconnects,
+            })));
+        } else {
+            self.state = before;
+        }
+    }
+}

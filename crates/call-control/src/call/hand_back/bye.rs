@@ -1,0 +1,46 @@
+//! Hand-back by BYE: the call ends at us and the SBC takes the caller on.
+
+use bytes::Bytes;
+use sip_core::{Command, Ended, Header};
+
+use super::super::reasons::{self, TRANSFER_HEADER};
+use super::super::{Call, State};
+use super::StepState;
+use crate::io::{AgentRequest, Output};
+use crate::outcome::StepResult;
+use crate::transfer::ReturnType;
+
+impl Call {
+    pub(super) fn start_bye(&mut self) {
+        let failure = match &self.state {
+            State::HandingBack(hand_back) => hand_back.failure(),
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::WithAgent(_)
+            | State::Ending { .. }
+            | State::Ended => None,
+        };
+        let mut headers = failure.map_or_else(reasons::completed, reasons::return_failed);
+        headers.push(self.transfer_header());
+        self.begin_step(ReturnType::Bye, StepState::Bye);
+        self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+        self.command(self.caller.id, Command::HangUp { headers });
+    }
+
+    /// Any final response or time-out ends the call; a BYE that crosses ours does too.
+    pub(super) fn bye_ended(&mut self, why: Ended) {
+        let status = match why {
+            Ended::ByeAnswered(status) | Ended::Gone(status) | Ended::Refused(status) => {
+                Some(status)
+            }
+            Ended::HungUp | Ended::Cancelled | Ended::NoAck => None,
+        };
+        self.note(StepResult::Succeeded, status);
+    }
+
+    pub(super) fn transfer_header(&self) -> Header {
+        let id = Bytes::copy_from_slice(self.facts.transfer.as_str().as_bytes());
+        Header::new(TRANSFER_HEADER, id)
+    }
+}

@@ -1,0 +1,283 @@
+//! Hand-back by INVITE: a new leg to the return URI, bridged to the caller when it answers.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use media_core::Side;
+use sdp::{Codec, Direction};
+use sip_core::{Credentials, FormedRequest, Header, Place, ReasonValue, form_request};
+use timebase::Now;
+
+use super::super::{Call, State, TargetLeg, reasons};
+use super::StepState;
+use crate::io::{AgentPhase, AgentRequest, Hop, MediaRequest, Output};
+use crate::media_leg::MediaLeg;
+use crate::outcome::StepResult;
+
+use crate::transfer::{ReturnCredentials, ReturnType};
+
+#[derive(Debug)]
+pub(super) struct Dialing {
+    /// When the step is given up: no final answer.
+    pub(super) give_up: Now,
+    request: FormedRequest,
+    /// Where to send it, in order; none until the next hop is known.
+    hops: Option<VecDeque<Hop>>,
+    /// The target leg's media address, once its port is open.
+    port: Option<SocketAddr>,
+    redirects_left: u8,
+    /// A redirect leads elsewhere: the credentials stay with the return URI's own host.
+    redirected: bool,
+}
+
+impl Call {
+    pub(super) fn start_invite(&mut self, now: Now, uri: Bytes) {
+        let dialing = Dialing {
+            give_up: now + self.policy.invite_timeout,
+            request: form_request(&uri),
+            hops: None,
+            port: None,
+            redirects_left: self.policy.max_redirects,
+            redirected: false,
+        };
+        let uri = dialing.request.uri.clone();
+        self.begin_step(ReturnType::Invite, StepState::Dialing(dialing));
+        if self.facts.max_forwards <= 1 {
+            return self.step_failed(now, StepResult::Failed, Some(483));
+        }
+        self.outputs.push_back(Output::Resolve { uri });
+        self.media(MediaRequest::Open { side: Side::Target });
+    }
+
+    fn dialing(&mut self) -> Option<&mut Dialing> {
+        match &mut self.state {
+            State::HandingBack(hand_back) => match &mut hand_back.step {
+                StepState::Dialing(dialing) => Some(dialing),
+                StepState::Choosing
+                | StepState::Bye
+                | StepState::Referring(_)
+                | StepState::Referred { .. }
+                | StepState::Bridged => None,
+            },
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::WithAgent(_)
+            | State::Ending { .. }
+            | State::Ended => None,
+        }
+    }
+
+    pub(in super::super) fn resolved(&mut self, now: Now, hops: Vec<Hop>) {
+        if let Some(dialing) = self.dialing() {
+            dialing.hops = Some(hops.into());
+            self.place_when_ready(now);
+        }
+    }
+
+    pub(in super::super) fn target_port(&mut self, now: Now, address: SocketAddr) {
+        match self.dialing() {
+            Some(dialing) => {
+                dialing.port = Some(address);
+                self.place_when_ready(now);
+            }
+            None => self.media(MediaRequest::Disconnect { side: Side::Target }),
+        }
+    }
+
+    pub(in super::super) fn no_target_port(&mut self, now: Now) {
+        if self.dialing().is_some() {
+            self.step_failed(now, StepResult::NoMedia, None);
+        }
+    }
+
+    /// Sends the INVITE to the next hop.
+    fn place_when_ready(&mut self, now: Now) {
+        let Some(Dialing {
+            hops: Some(hops),
+            port: Some(port),
+            ..
+        }) = self.dialing()
+        else {
+            return;
+        };
+        let port = *port;
+        let Some(hop) = hops.pop_front() else {
+            return self.target_failed(now, StepResult::Unreachable, None);
+        };
+        let codecs = self.offered_codecs();
+        let mut media = MediaLeg::new(port, self.facts.session_id + 1, codecs);
+        let sdp = media.offer(Direction::SendRecv);
+        let leg = hop.leg;
+        if let Some(place) = self.placement(hop, sdp) {
+            self.target = Some(TargetLeg { id: leg, media });
+            self.outputs.push_back(Output::Place(Box::new(place)));
+        }
+    }
+
+    /// The caller's codec first, so that nothing needs transcoding.
+    fn offered_codecs(&self) -> Vec<Codec> {
+        let agreed = self.caller.media.as_ref().and_then(MediaLeg::agreement);
+        let mut codecs: Vec<Codec> = agreed.map(|agreed| agreed.codec).into_iter().collect();
+        let others = self
+            .facts
+            .codecs
+            .iter()
+            .filter(|codec| !codecs.contains(codec));
+        let others: Vec<Codec> = others.copied().collect();
+        codecs.extend(others);
+        codecs
+    }
+
+    fn placement(&mut self, hop: Hop, sdp: Bytes) -> Option<Place> {
+        let credentials = self.return_credentials();
+        let max_forwards = self.facts.max_forwards.saturating_sub(1);
+        let mut headers = vec![self.transfer_header()];
+        headers.extend(self.facts.passed_on.iter().cloned());
+        let from = self.facts.caller_identity.clone();
+        let dialing = self.dialing()?;
+        headers.extend(dialing.request.headers.iter().cloned());
+        let uri = dialing.request.uri.clone();
+        Some(Place {
+            leg: hop.leg,
+            flow: hop.flow,
+            from,
+            to: dialing.request.to.clone(),
+            uri,
+            headers,
+            sdp: Some(sdp),
+            credentials: if dialing.redirected {
+                None
+            } else {
+                credentials
+            },
+            max_forwards,
+            route: hop.route,
+            sources: vec![hop.flow.remote.ip()],
+        })
+    }
+
+    fn return_credentials(&self) -> Option<Credentials> {
+        let own = self.claim.as_ref().and_then(|claim| {
+            claim
+                .transfer
+                .registered
+                .sip
+                .as_ref()
+                .and_then(|sip| sip.credentials.clone())
+        });
+        let ReturnCredentials { username, password } =
+            own.or_else(|| self.policy.return_credentials.clone())?;
+        Some(Credentials {
+            realm: None,
+            username,
+            password: password.into(),
+        })
+    }
+
+    pub(in super::super) fn target_progress(&mut self, answer: Option<Bytes>) {
+        if let (Some(target), Some(answer)) = (&mut self.target, answer)
+            && target.media.accept(&answer).is_ok()
+            && let Some(media) = target.media.media()
+        {
+            self.media(MediaRequest::Connect {
+                side: Side::Target,
+                media,
+            });
+        }
+    }
+
+    pub(in super::super) fn target_answered(&mut self, now: Now, answer: Option<Bytes>) {
+        if self.dialing().is_none() {
+            return;
+        }
+        let usable = match (&mut self.target, answer) {
+            (Some(target), Some(answer)) => target.media.accept(&answer).is_ok(),
+            // The answer may have come in an earlier 18x (RFC 3261 §13.2.1).
+            (Some(target), None) => target.media.agreement().is_some(),
+            (None, _) => false,
+        };
+        if !usable {
+            self.drop_target(reasons::bad_answer());
+            return self.target_failed(now, StepResult::Failed, Some(488));
+        }
+        self.note(StepResult::Succeeded, Some(200));
+        if let State::HandingBack(hand_back) = &mut self.state {
+            hand_back.step = StepState::Bridged;
+        }
+        self.connect_media(now, Side::Target);
+        self.media(MediaRequest::Tone(None));
+        self.media(MediaRequest::Bridge(true));
+        self.agent_phase(AgentPhase::Bridged);
+    }
+
+    pub(in super::super) fn target_refused(&mut self, now: Now, status: u16, contacts: Vec<Bytes>) {
+        if let Some(target) = self.target.take() {
+            self.lingering.push(target.id);
+        }
+        let Some(dialing) = self.dialing() else {
+            return;
+        };
+        match (status, contacts.into_iter().next()) {
+            (300..=399, Some(contact)) if dialing.redirects_left > 0 => {
+                dialing.redirects_left -= 1;
+                dialing.redirected = true;
+                dialing.hops = None;
+                dialing.request = form_request(&contact);
+                let uri = dialing.request.uri.clone();
+                self.outputs.push_back(Output::Resolve { uri });
+            }
+            // RFC 3263 §4.3: no answer or 503 means the next hop, if there is one.
+            (408 | 503, _) if dialing.hops.as_ref().is_some_and(|hops| !hops.is_empty()) => {
+                self.place_when_ready(now);
+            }
+            _ => self.target_failed(now, StepResult::Failed, Some(status)),
+        }
+    }
+
+    pub(super) fn dialing_timed_out(&mut self, now: Now) {
+        self.drop_target(Vec::new());
+        self.target_failed(now, StepResult::TimedOut, None);
+    }
+
+    fn target_failed(&mut self, now: Now, result: StepResult, status: Option<u16>) {
+        self.media(MediaRequest::Disconnect { side: Side::Target });
+        self.step_failed(now, result, status);
+    }
+
+    pub(in super::super) fn target_hung_up(&mut self, now: Now, reasons: &[ReasonValue]) {
+        if let State::HandingBack(hand_back) = &self.state
+            && hand_back.is_bridged()
+        {
+            self.end_bridge(now, reasons::crossing(reasons));
+        }
+    }
+
+    /// The target's leg is over, for whatever reason it had not told before.
+    pub(in super::super) fn target_ended(&mut self, now: Now) {
+        self.target = None;
+        match &self.state {
+            State::HandingBack(hand_back) if hand_back.is_bridged() => {
+                self.end_bridge(now, Vec::new());
+            }
+            State::HandingBack(_) if self.dialing().is_some() => {
+                self.target_failed(now, StepResult::Failed, Some(503));
+            }
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::WithAgent(_)
+            | State::HandingBack(_)
+            | State::Ended => {}
+            State::Ending { .. } => self.end_if_done(now),
+        }
+    }
+
+    /// One side of a bridged call ended: so does the other, with the same Reason.
+    pub(in super::super) fn end_bridge(&mut self, now: Now, headers: Vec<Header>) {
+        self.drop_target(headers.clone());
+        self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+        self.handed_back(now, headers);
+    }
+}

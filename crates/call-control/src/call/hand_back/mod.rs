@@ -1,0 +1,266 @@
+//! The hand-back: the return type in force, then the fall-backs in their order, BYE at the last.
+
+mod bye;
+mod invite;
+mod refer;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use sip_core::{Ended, Header, ReasonValue};
+use timebase::Now;
+
+use super::talk::Talk;
+use super::{Call, State, reasons};
+use crate::io::{AgentPhase, AgentRequest, MediaRequest, Output};
+use crate::outcome::{HandedBack, Outcome, Step, StepResult};
+use crate::policy::Fallback;
+use crate::transfer::{OutputContext, ReturnType};
+use invite::Dialing;
+use refer::Referring;
+
+/// How often the agent may get a call back after a failed hand-back.
+const MOST_CHAINS: u8 = 3;
+
+#[derive(Debug)]
+pub(super) struct HandBack {
+    /// What the agent made of the call.
+    output: Box<OutputContext>,
+    /// The longest that an agent may keep the call, should it come back.
+    until: Now,
+    plan: VecDeque<Fallback>,
+    steps: Vec<Step>,
+    step: StepState,
+}
+
+#[derive(Debug)]
+enum StepState {
+    /// Between two steps.
+    Choosing,
+    /// BYE is sent.
+    Bye,
+    Referring(Referring),
+    /// The transfer worked; BYE follows unless the peer is first.
+    Referred {
+        bye_at: Now,
+    },
+    Dialing(Dialing),
+    Bridged,
+}
+
+impl HandBack {
+    pub(super) const fn new(output: Box<OutputContext>, until: Now) -> Self {
+        let step = StepState::Choosing;
+        Self {
+            output,
+            until,
+            plan: VecDeque::new(),
+            steps: Vec::new(),
+            step,
+        }
+    }
+
+    pub(super) const fn is_bridged(&self) -> bool {
+        matches!(self.step, StepState::Bridged)
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Now> {
+        match &self.step {
+            StepState::Choosing | StepState::Bye | StepState::Bridged => None,
+            StepState::Referring(referring) => Some(referring.give_up),
+            StepState::Referred { bye_at } => Some(*bye_at),
+            StepState::Dialing(dialing) => Some(dialing.give_up),
+        }
+    }
+
+    fn tried(&self, method: ReturnType) -> bool {
+        self.steps.iter().any(|step| step.method == method)
+    }
+
+    /// The status of the last step, for the Reason of a BYE that follows it.
+    fn failure(&self) -> Option<u16> {
+        self.steps.iter().rev().find_map(|step| match step.result {
+            StepResult::Succeeded | StepResult::Pending | StepResult::AcceptedUnknown => None,
+            StepResult::TimedOut => Some(step.status.unwrap_or(408)),
+            StepResult::NotAllowed => Some(step.status.unwrap_or(405)),
+            StepResult::Unreachable | StepResult::NoMedia => Some(step.status.unwrap_or(503)),
+            StepResult::Failed
+            | StepResult::DialogGone
+            | StepResult::CallerHangupDuringTransfer => Some(step.status.unwrap_or(500)),
+        })
+    }
+}
+
+impl Call {
+    pub(super) fn begin_hand_back(&mut self, now: Now) {
+        self.chains += 1;
+        let method = self.return_type();
+        let fallback = self.policy.fallback.clone();
+        if let State::HandingBack(hand_back) = &mut self.state {
+            hand_back.plan.push_back(Fallback::Return(method));
+            hand_back.plan.extend(fallback);
+            hand_back.plan.push_back(Fallback::Return(ReturnType::Bye));
+        }
+        if method != ReturnType::Bye {
+            self.media(MediaRequest::Clear);
+            self.media(MediaRequest::Tone(self.policy.tone));
+            self.watch_media();
+            self.agent_phase(AgentPhase::HandingBack);
+        }
+        self.next_step(now);
+    }
+
+    fn return_type(&self) -> ReturnType {
+        let own = self.claim.as_ref().and_then(|claim| {
+            claim
+                .transfer
+                .registered
+                .sip
+                .as_ref()
+                .and_then(|sip| sip.return_type)
+        });
+        own.unwrap_or(self.policy.return_type)
+    }
+
+    /// The stored return URI, byte for byte.
+    fn return_uri(&self) -> Option<Bytes> {
+        let sip = self.claim.as_ref()?.transfer.registered.sip.as_ref()?;
+        sip.return_uri
+            .as_ref()
+            .map(|uri| Bytes::copy_from_slice(uri.as_bytes()))
+    }
+
+    fn agent_phase(&mut self, phase: AgentPhase) {
+        if self.agent_attached {
+            self.outputs
+                .push_back(Output::Agent(AgentRequest::Phase(phase)));
+        }
+    }
+
+    /// Takes the next entry of the plan that has not been tried and can be.
+    fn next_step(&mut self, now: Now) {
+        if self.caller.hung_up || self.caller.over {
+            return self.handed_back(now, Vec::new());
+        }
+        let State::HandingBack(hand_back) = &mut self.state else {
+            return;
+        };
+        hand_back.step = StepState::Choosing;
+        let next = loop {
+            match hand_back.plan.pop_front() {
+                Some(Fallback::Return(method)) if hand_back.tried(method) => {}
+                Some(Fallback::Agent) if self.chains >= MOST_CHAINS || !self.agent_attached => {}
+                Some(next) => break next,
+                None => break Fallback::Return(ReturnType::Bye),
+            }
+        };
+        let uri = self.return_uri();
+        match (next, uri) {
+            (Fallback::Return(ReturnType::Refer), Some(uri)) => self.start_refer(now, uri),
+            (Fallback::Return(ReturnType::Invite), Some(uri)) => self.start_invite(now, uri),
+            (Fallback::Return(ReturnType::Refer | ReturnType::Invite), None) => self.next_step(now),
+            (Fallback::Return(ReturnType::Bye), _) => self.start_bye(),
+            (Fallback::Agent, _) => self.back_to_agent(),
+        }
+    }
+
+    fn back_to_agent(&mut self) {
+        let State::HandingBack(hand_back) = &self.state else {
+            return;
+        };
+        let (status, until) = (hand_back.failure(), hand_back.until);
+        self.state = State::WithAgent(Talk::new(until));
+        self.media(MediaRequest::Tone(None));
+        self.watch_media();
+        self.outputs
+            .push_back(Output::Agent(AgentRequest::TransferFailed { status }));
+        self.agent_phase(AgentPhase::Agent);
+    }
+
+    fn begin_step(&mut self, method: ReturnType, step: StepState) {
+        if let State::HandingBack(hand_back) = &mut self.state {
+            hand_back.step = step;
+            let result = StepResult::Pending;
+            hand_back.steps.push(Step {
+                method,
+                result,
+                status: None,
+                fragments: Vec::new(),
+            });
+        }
+    }
+
+    /// Notes what came of the current step; a later word on it does not change the first.
+    fn note(&mut self, result: StepResult, status: Option<u16>) {
+        if let State::HandingBack(hand_back) = &mut self.state
+            && let Some(step) = hand_back.steps.last_mut()
+            && step.result == StepResult::Pending
+        {
+            step.result = result;
+            step.status = status.or(step.status);
+        }
+    }
+
+    fn step_failed(&mut self, now: Now, result: StepResult, status: Option<u16>) {
+        tracing::debug!(result = result.name(), status, "hand-back step failed");
+        self.note(result, status);
+        self.next_step(now);
+    }
+
+    /// The chain is at its end: the record, and BYE to whoever is still there.
+    fn handed_back(&mut self, now: Now, headers: Vec<Header>) {
+        if let State::HandingBack(hand_back) = &mut self.state {
+            let steps = std::mem::take(&mut hand_back.steps);
+            self.finish(now, Outcome::HandedBack(HandedBack { steps }), headers);
+        }
+    }
+
+    pub(super) fn hand_back_timeout(&mut self, now: Now) {
+        let State::HandingBack(hand_back) = &self.state else {
+            return;
+        };
+        if hand_back.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        match &hand_back.step {
+            StepState::Referring(_) => self.step_failed(now, StepResult::TimedOut, None),
+            StepState::Referred { .. } => self.handed_back(now, reasons::completed()),
+            StepState::Dialing(_) => self.dialing_timed_out(now),
+            StepState::Choosing | StepState::Bye | StepState::Bridged => {}
+        }
+    }
+
+    pub(super) fn caller_hung_up_in_hand_back(&mut self, now: Now, reasons: &[ReasonValue]) {
+        let State::HandingBack(hand_back) = &self.state else {
+            return;
+        };
+        match &hand_back.step {
+            // The leg's end follows, after a last NOTIFY or the time for one.
+            StepState::Referring(_) | StepState::Choosing => {}
+            StepState::Bye => self.note(StepResult::Succeeded, None),
+            StepState::Referred { .. } => self.handed_back(now, Vec::new()),
+            StepState::Dialing(_) => {
+                self.note(StepResult::CallerHangupDuringTransfer, None);
+                self.handed_back(now, Vec::new());
+            }
+            StepState::Bridged => self.end_bridge(now, reasons::crossing(reasons)),
+        }
+    }
+
+    pub(super) fn caller_ended_in_hand_back(&mut self, now: Now, why: Ended) {
+        let State::HandingBack(hand_back) = &self.state else {
+            return;
+        };
+        match &hand_back.step {
+            StepState::Bye => self.bye_ended(why),
+            StepState::Referring(referring) => {
+                let result = referring.result_of_end(why);
+                self.note(result, None);
+            }
+            StepState::Dialing(_) => self.note(StepResult::CallerHangupDuringTransfer, None),
+            StepState::Bridged => return self.end_bridge(now, Vec::new()),
+            StepState::Choosing | StepState::Referred { .. } => {}
+        }
+        self.handed_back(now, Vec::new());
+    }
+}

@@ -1,0 +1,482 @@
+//! One call: from its INVITE to its record.
+//!
+//! `Arriving → Answering → WithAgent → HandingBack → Ended`; each phase has a
+//! file, and what may happen in several of them stands here.
+
+mod arrive;
+mod end;
+mod hand_back;
+mod reasons;
+mod talk;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use media_core::Side;
+use sdp::Codec;
+use sip_core::{Command, Ended, Header, LegEvent, LegId, ReasonValue, Response};
+use timebase::Now;
+
+use crate::io::{AgentSaid, Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest};
+use crate::media_leg::MediaLeg;
+use crate::outcome::Outcome;
+use crate::policy::Policy;
+use crate::transfer::{Checkpoint, Transfer, TransferId};
+use hand_back::HandBack;
+use talk::Talk;
+
+pub use reasons::TRANSFER_HEADER;
+
+/// What is known of a call when it arrives.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The leg that the INVITE made.
+    pub leg: LegId,
+    /// The transfer that it names.
+    pub transfer: TransferId,
+    /// The offer; none when the INVITE had no SDP.
+    pub offer: Option<Bytes>,
+    /// Whether the peer takes REFER, as far as its Allow header says.
+    pub allow_refer: bool,
+    /// The INVITE's Max-Forwards.
+    pub max_forwards: u8,
+    /// The name-addr by which we call ourselves in Referred-By and Warning.
+    pub own_identity: Bytes,
+    /// The From name-addr of a returned call: the caller's identity.
+    pub caller_identity: Bytes,
+    /// Header fields of the INVITE that a returned call carries on (P-Asserted-Identity).
+    pub passed_on: Vec<Header>,
+    /// The session id of our SDP.
+    pub session_id: u64,
+    /// The codecs that we offer, in order.
+    pub codecs: Vec<Codec>,
+}
+
+/// Where a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The transfer is being claimed.
+    Arriving,
+    /// Media and agent are being made ready.
+    Answering,
+    /// The agent has the caller.
+    WithAgent,
+    /// The hand-back is under way.
+    HandingBack,
+    /// Caller and target talk.
+    Bridged,
+    /// Legs and store are being brought to their end.
+    Ending,
+    /// Over.
+    Ended,
+}
+
+/// One call. Four verbs: [`Call::handle_input`], [`Call::handle_timeout`],
+/// [`Call::poll_output`], [`Call::poll_timeout`].
+#[derive(Debug)]
+pub struct Call {
+    facts: Facts,
+    policy: Policy,
+    state: State,
+    caller: CallerLeg,
+    target: Option<TargetLeg>,
+    /// Placed legs that were told to end and have not yet.
+    lingering: Vec<LegId>,
+    claim: Option<Claim>,
+    checkpoint: Checkpoint,
+    agent_attached: bool,
+    /// Chains of hand-back begun; the agent gets the call back once.
+    chains: u8,
+    reconnects: u32,
+    arrived: Now,
+    answered: Option<Now>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+enum State {
+    Claiming {
+        cancelled: bool,
+    },
+    Answering {
+        agent_ready: bool,
+        give_up: Now,
+    },
+    /// The claim is being undone; the refusal leaves after that.
+    Undoing {
+        refusal: Response,
+        outcome: Outcome,
+        give_up: Now,
+    },
+    WithAgent(Talk),
+    HandingBack(HandBack),
+    Ending {
+        outcome: Outcome,
+        give_up: Now,
+    },
+    Ended,
+}
+
+#[derive(Debug)]
+struct CallerLeg {
+    id: LegId,
+    media: Option<MediaLeg>,
+    allow_refer: bool,
+    /// Our 200 is sent.
+    accepted: bool,
+    /// The ACK came.
+    confirmed: bool,
+    hung_up: bool,
+    over: bool,
+}
+
+#[derive(Debug)]
+struct TargetLeg {
+    id: LegId,
+    media: MediaLeg,
+}
+
+#[derive(Debug)]
+struct Claim {
+    transfer: Box<Transfer>,
+    fence: i64,
+    /// A store request of this call is under way.
+    storing: bool,
+    /// COMPLETED is written, or being written.
+    completed: bool,
+}
+
+impl Call {
+    /// A call that has just been admitted: it claims its transfer.
+    #[must_use]
+    pub fn new(now: Now, facts: Facts, policy: Policy) -> Self {
+        let caller = CallerLeg {
+            id: facts.leg,
+            media: None,
+            allow_refer: facts.allow_refer,
+            accepted: false,
+            confirmed: false,
+            hung_up: false,
+            over: false,
+        };
+        Self {
+            facts,
+            policy,
+            state: State::Claiming { cancelled: false },
+            caller,
+            target: None,
+            lingering: Vec::new(),
+            claim: None,
+            checkpoint: Checkpoint::default(),
+            agent_attached: false,
+            chains: 0,
+            reconnects: 0,
+            arrived: now,
+            answered: None,
+            outputs: VecDeque::from([Output::Store(StoreRequest::Claim)]),
+        }
+    }
+
+    /// Tells the call what happened.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Leg { leg, event } if leg == self.caller.id => self.caller_event(now, event),
+            Input::Leg { leg, event } => self.placed_leg_event(now, leg, event),
+            Input::Store(reply) => self.store_replied(now, reply),
+            Input::Agent(said) => self.agent_said(now, said),
+            Input::Media(said) => self.media_said(now, said),
+            Input::Resolved(hops) => self.resolved(now, hops),
+            Input::HangUp => self.finish(now, Outcome::HungUpByOperator, reasons::operator()),
+            Input::HandBack(why) => self.hand_back_without_agent(now, why),
+        }
+    }
+
+    /// Tells the call that time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        match &self.state {
+            State::Answering { give_up, .. } if *give_up <= now => {
+                self.undo(now, Response::new(503), Outcome::Refused(503));
+            }
+            State::Undoing { give_up, .. } if *give_up <= now => self.undone(now),
+            State::WithAgent(_) => self.talk_timeout(now),
+            State::HandingBack(_) => self.hand_back_timeout(now),
+            State::Ending { give_up, .. } if *give_up <= now => self.end(now),
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::Ending { .. }
+            | State::Ended => {}
+        }
+    }
+
+    /// The next thing that the call wants done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Call::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Now> {
+        match &self.state {
+            State::Claiming { .. } | State::Ended => None,
+            State::Answering { give_up, .. }
+            | State::Undoing { give_up, .. }
+            | State::Ending { give_up, .. } => Some(*give_up),
+            State::WithAgent(talk) => Some(talk.deadline()),
+            State::HandingBack(hand_back) => hand_back.deadline(),
+        }
+    }
+
+    /// Whether the last output has been made.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended) && self.outputs.is_empty()
+    }
+
+    /// Where the call is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match &self.state {
+            State::Claiming { .. } => Phase::Arriving,
+            State::Answering { .. } | State::Undoing { .. } => Phase::Answering,
+            State::WithAgent(_) => Phase::WithAgent,
+            State::HandingBack(hand_back) if hand_back.is_bridged() => Phase::Bridged,
+            State::HandingBack(_) => Phase::HandingBack,
+            State::Ending { .. } => Phase::Ending,
+            State::Ended => Phase::Ended,
+        }
+    }
+
+    fn caller_event(&mut self, now: Now, event: LegEvent) {
+        match event {
+            LegEvent::Confirmed { answer } => self.caller_confirmed(now, answer),
+            LegEvent::Cancelled { .. } => self.caller_cancelled(now),
+            LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Caller, sdp),
+            LegEvent::OfferAnswered { sdp } => self.offer_answered(Side::Caller, sdp),
+            LegEvent::AllowsRefer(allowed) => self.caller.allow_refer = allowed,
+            LegEvent::ReferAnswered {
+                status, refer_sub, ..
+            } => {
+                self.refer_answered(now, status, refer_sub);
+            }
+            LegEvent::Notified {
+                status, terminated, ..
+            } => {
+                self.notified(now, status, terminated);
+            }
+            LegEvent::HungUp { reasons } => self.caller_hung_up(now, &reasons),
+            LegEvent::Ended { why } => self.caller_ended(now, why),
+            LegEvent::Progress { .. }
+            | LegEvent::Answered { .. }
+            | LegEvent::Refused { .. }
+            | LegEvent::OfferRefused { .. }
+            | LegEvent::Info { .. }
+            | LegEvent::Referred { .. }
+            | LegEvent::NotifyAnswered { .. } => {}
+        }
+    }
+
+    fn placed_leg_event(&mut self, now: Now, leg: LegId, event: LegEvent) {
+        if let LegEvent::Ended { .. } = event {
+            self.lingering.retain(|other| *other != leg);
+        }
+        if self.target.as_ref().is_none_or(|target| target.id != leg) {
+            return self.end_if_done(now);
+        }
+        match event {
+            LegEvent::Progress { sdp, .. } => self.target_progress(sdp),
+            LegEvent::Answered { sdp, .. } => self.target_answered(now, sdp),
+            LegEvent::Refused {
+                status, contacts, ..
+            } => {
+                self.target_refused(now, status, contacts);
+            }
+            LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Target, sdp),
+            LegEvent::OfferAnswered { sdp } => self.offer_answered(Side::Target, sdp),
+            LegEvent::HungUp { reasons } => self.target_hung_up(now, &reasons),
+            LegEvent::Ended { .. } => self.target_ended(now),
+            LegEvent::Referred { .. } => self.command(leg, Command::AnswerRefer { status: 603 }),
+            LegEvent::Confirmed { .. }
+            | LegEvent::Cancelled { .. }
+            | LegEvent::OfferRefused { .. }
+            | LegEvent::Info { .. }
+            | LegEvent::AllowsRefer(_)
+            | LegEvent::ReferAnswered { .. }
+            | LegEvent::Notified { .. }
+            | LegEvent::NotifyAnswered { .. } => {}
+        }
+    }
+
+    fn store_replied(&mut self, now: Now, reply: StoreReply) {
+        if let Some(claim) = &mut self.claim {
+            claim.storing = false;
+        }
+        match reply {
+            StoreReply::Claimed { transfer, fence } => self.claimed(now, transfer, fence),
+            StoreReply::NotClaimed(why) => self.not_claimed(now, why),
+            StoreReply::Released => self.undone(now),
+            StoreReply::Completed => self.stored(now),
+            StoreReply::Unavailable => self.store_unavailable(now),
+        }
+    }
+
+    fn store_unavailable(&mut self, now: Now) {
+        match &self.state {
+            State::Claiming { .. } => self.claim_failed(now),
+            State::Undoing { .. } => self.undone(now),
+            State::WithAgent(_) | State::HandingBack(_) => self.stored(now),
+            State::Ending { .. } => self.end_if_done(now),
+            State::Answering { .. } | State::Ended => {}
+        }
+    }
+
+    fn agent_said(&mut self, now: Now, said: AgentSaid) {
+        match said {
+            AgentSaid::Connected => self.agent_connected(now),
+            AgentSaid::NotReached(why) => self.agent_not_reached(now, why),
+            AgentSaid::Update(checkpoint) => self.checkpoint = checkpoint,
+            AgentSaid::Complete { id, output, drain } => {
+                self.agent_completed(now, id, output, drain);
+            }
+            AgentSaid::Closed { clean, reason } => self.agent_closed(now, clean, reason),
+        }
+    }
+
+    fn media_said(&mut self, now: Now, said: MediaSaid) {
+        match said {
+            MediaSaid::Opened {
+                side: Side::Caller,
+                address,
+            } => {
+                let codecs = self.facts.codecs.clone();
+                self.caller.media = Some(MediaLeg::new(address, self.facts.session_id, codecs));
+                self.answer_when_ready(now);
+            }
+            MediaSaid::NoPort { side: Side::Caller } => {
+                let refusal = Response::new(503).with_header("Retry-After", "1");
+                self.undo(now, refusal, Outcome::Refused(503));
+            }
+            MediaSaid::Opened {
+                side: Side::Target,
+                address,
+            } => self.target_port(now, address),
+            MediaSaid::NoPort { side: Side::Target } => self.no_target_port(now),
+            MediaSaid::Drained => self.drained(now),
+            MediaSaid::Silent => self.media_silent(now),
+        }
+    }
+
+    /// A re-INVITE or UPDATE is answered from the offer at hand, never from an earlier answer.
+    fn reoffered(&mut self, now: Now, side: Side, offer: Option<Bytes>) {
+        let Some((leg, media)) = self.leg_media(side) else {
+            return;
+        };
+        let answered = match offer {
+            Some(offer) => media.answer(&offer),
+            None => Ok(media.offer(sdp::Direction::SendRecv)),
+        };
+        match answered {
+            Ok(sdp) => {
+                self.command(leg, Command::Answer { sdp });
+                self.connect_media(now, side);
+            }
+            Err(why) => self.command(
+                leg,
+                Command::RefuseOffer {
+                    status: why.status(),
+                },
+            ),
+        }
+    }
+
+    /// The answer to an offer of ours in a 200; an unusable one leaves the media as it was.
+    fn offer_answered(&mut self, side: Side, answer: Option<Bytes>) {
+        let Some((_, media)) = self.leg_media(side) else {
+            return;
+        };
+        if answer.is_some_and(|answer| media.accept(&answer).is_ok()) {
+            self.connect_media(self.arrived, side);
+        }
+    }
+
+    fn leg_media(&mut self, side: Side) -> Option<(LegId, &mut MediaLeg)> {
+        match side {
+            Side::Caller => Some((self.caller.id, self.caller.media.as_mut()?)),
+            Side::Target => self
+                .target
+                .as_mut()
+                .map(|target| (target.id, &mut target.media)),
+        }
+    }
+
+    /// Tells the media plane what a leg agreed on, and whether silence means anything now.
+    fn connect_media(&mut self, _now: Now, side: Side) {
+        let Some((_, media)) = self.leg_media(side) else {
+            return;
+        };
+        if let Some(media) = media.media() {
+            self.media(MediaRequest::Connect { side, media });
+        }
+        self.watch_media();
+    }
+
+    /// Media is not expected while a leg is on hold, while a target rings, or while a REFER is pending.
+    fn watch_media(&mut self) {
+        if !self.caller.confirmed || self.policy.media_timeout.is_zero() {
+            return;
+        }
+        let holds = |media: Option<&MediaLeg>| media.is_some_and(MediaLeg::on_hold);
+        let held = holds(self.caller.media.as_ref())
+            || holds(self.target.as_ref().map(|target| &target.media));
+        let waiting =
+            matches!(&self.state, State::HandingBack(hand_back) if !hand_back.is_bridged());
+        let limit = (!held && !waiting).then_some(self.policy.media_timeout);
+        self.media(MediaRequest::Watch(limit));
+    }
+
+    fn caller_hung_up(&mut self, now: Now, reasons: &[ReasonValue]) {
+        self.caller.hung_up = true;
+        match &self.state {
+            State::HandingBack(_) => self.caller_hung_up_in_hand_back(now, reasons),
+            State::WithAgent(_) => self.finish(now, Outcome::CallerHungUp, Vec::new()),
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::Ending { .. }
+            | State::Ended => {}
+        }
+    }
+
+    fn caller_ended(&mut self, now: Now, why: Ended) {
+        self.caller.over = true;
+        match &mut self.state {
+            State::Claiming { cancelled } => *cancelled = true,
+            State::Answering { .. } => self.undo(now, Response::new(487), Outcome::Cancelled),
+            State::WithAgent(_) => {
+                let outcome = match why {
+                    Ended::NoAck => Outcome::NoAck,
+                    Ended::HungUp
+                    | Ended::Cancelled
+                    | Ended::ByeAnswered(_)
+                    | Ended::Refused(_)
+                    | Ended::Gone(_) => Outcome::CallerHungUp,
+                };
+                self.finish(now, outcome, Vec::new());
+            }
+            State::HandingBack(_) => self.caller_ended_in_hand_back(now, why),
+            State::Undoing { .. } | State::Ended => {}
+            State::Ending { .. } => self.end_if_done(now),
+        }
+    }
+
+    fn command(&mut self, leg: LegId, command: Command) {
+        self.outputs.push_back(Output::Sip { leg, command });
+    }
+
+    fn media(&mut self, request: MediaRequest) {
+        self.outputs.push_back(Output::Media(request));
+    }
+}
+
+#[cfg(test)]
+mod tests;

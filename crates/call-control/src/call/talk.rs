@@ -1,0 +1,313 @@
+//! The agent has the caller, until it completes, is lost, or the caller hangs up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use media_core::Side;
+use serde_json::Value;
+use timebase::Now;
+
+use super::hand_back::HandBack;
+use super::{Call, State, reasons};
+use crate::io::{AgentRequest, MediaRequest, Output, StoreRequest};
+use crate::outcome::Outcome;
+use crate::transfer::{OutputContext, TransferType};
+
+/// The longest that a completed agent's queued audio is played before the hand-back.
+const DRAIN_CAP: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Talk {
+    link: Link,
+    /// The longest that the agent may keep the call.
+    until: Now,
+}
+
+#[derive(Debug)]
+enum Link {
+    Up,
+    /// The agent's link broke; it is being connected anew.
+    Lost {
+        give_up: Now,
+        reason: String,
+    },
+    /// The agent is done: its last words are played and the result is written.
+    Completing {
+        output: Box<OutputContext>,
+        drain_until: Option<Now>,
+        stored: bool,
+    },
+}
+
+impl Talk {
+    pub(super) const fn new(until: Now) -> Self {
+        Self {
+            link: Link::Up,
+            until,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Now {
+        match &self.link {
+            Link::Up => self.until,
+            Link::Lost { give_up, .. } => (*give_up).min(self.until),
+            Link::Completing {
+                drain_until: Some(at),
+                ..
+            } => *at,
+            Link::Completing {
+                drain_until: None, ..
+            } => self.until,
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn caller_confirmed(&mut self, now: Now, answer: Option<Bytes>) {
+        self.caller.confirmed = true;
+        if self.facts.offer.is_some() {
+            return self.watch_media();
+        }
+        let usable = match (&mut self.caller.media, answer) {
+            (Some(media), Some(answer)) => media.accept(&answer).is_ok(),
+            (Some(_) | None, _) => false,
+        };
+        if usable {
+            self.connect_media(now, Side::Caller);
+        } else {
+            self.finish(now, Outcome::BadAnswer, reasons::bad_answer());
+        }
+    }
+
+    pub(super) fn talk_timeout(&mut self, now: Now) {
+        let State::WithAgent(talk) = &mut self.state else {
+            return;
+        };
+        match &mut talk.link {
+            Link::Completing { drain_until, .. } if drain_until.is_some_and(|at| at <= now) => {
+                *drain_until = None;
+                self.hand_back_when_ready(now);
+            }
+            Link::Lost { give_up, reason } if *give_up <= now => {
+                let reason = std::mem::take(reason);
+                self.agent_not_regained(now, reason);
+            }
+            Link::Up | Link::Lost { .. } if talk.until <= now => {
+                self.hand_back_without_agent(now, "call duration");
+            }
+            Link::Up | Link::Lost { .. } | Link::Completing { .. } => {}
+        }
+    }
+
+    pub(super) fn agent_completed(
+        &mut self,
+        now: Now,
+        id: Option<String>,
+        output: Result<Box<OutputContext>, String>,
+        drain: bool,
+    ) {
+        let verdict = match (&self.state, output) {
+            (_, Err(wrong)) => Err(wrong),
+            (
+                State::WithAgent(Talk {
+                    link: Link::Up | Link::Lost { .. },
+                    ..
+                }),
+                Ok(output),
+            ) => Ok(output),
+            (
+                State::WithAgent(Talk {
+                    link: Link::Completing { .. },
+                    ..
+                }),
+                Ok(_),
+            ) => Err("already completed".to_owned()),
+            (
+                State::Claiming { .. }
+                | State::Answering { .. }
+                | State::Undoing { .. }
+                | State::HandingBack(_)
+                | State::Ending { .. }
+                | State::Ended,
+                Ok(_),
+            ) => Err("the agent does not have the call".to_owned()),
+        };
+        let error = verdict.as_ref().err().cloned();
+        self.outputs
+            .push_back(Output::Agent(AgentRequest::Completed { id, error }));
+        if let Ok(output) = verdict {
+            self.complete(now, output, drain);
+        }
+    }
+
+    /// Writes the result and lets the agent's last words be played.
+    fn complete(&mut self, now: Now, output: Box<OutputContext>, drain: bool) {
+        let State::WithAgent(talk) = &mut self.state else {
+            return;
+        };
+        let drain_until = drain.then_some(now + DRAIN_CAP);
+        talk.link = Link::Completing {
+            output: output.clone(),
+            drain_until,
+            stored: false,
+        };
+        if drain {
+            self.media(MediaRequest::Drain);
+        }
+        self.store_completion(Some(output));
+    }
+
+    pub(super) fn store_completion(&mut self, output: Option<Box<OutputContext>>) {
+        let Some(claim) = &mut self.claim else {
+            return;
+        };
+        claim.completed = true;
+        claim.storing = true;
+        let fence = claim.fence;
+        self.outputs
+            .push_back(Output::Store(StoreRequest::Complete { fence, output }));
+    }
+
+    pub(super) fn stored(&mut self, now: Now) {
+        match &mut self.state {
+            State::WithAgent(Talk {
+                link: Link::Completing { stored, .. },
+                ..
+            }) => {
+                *stored = true;
+                self.hand_back_when_ready(now);
+            }
+            State::Ending { .. } => self.end_if_done(now),
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::WithAgent(_)
+            | State::HandingBack(_)
+            | State::Ended => {}
+        }
+    }
+
+    pub(super) fn drained(&mut self, now: Now) {
+        if let State::WithAgent(Talk {
+            link: Link::Completing { drain_until, .. },
+            ..
+        }) = &mut self.state
+        {
+            *drain_until = None;
+            self.hand_back_when_ready(now);
+        }
+    }
+
+    /// The first byte of the hand-back leaves after the store has the result.
+    fn hand_back_when_ready(&mut self, now: Now) {
+        let State::WithAgent(talk) = &self.state else {
+            return;
+        };
+        if let Link::Completing {
+            output,
+            drain_until: None,
+            stored: true,
+        } = &talk.link
+        {
+            let (output, until) = (output.clone(), talk.until);
+            self.state = State::HandingBack(HandBack::new(output, until));
+            self.begin_hand_back(now);
+        }
+    }
+
+    pub(super) fn agent_closed(&mut self, now: Now, clean: bool, reason: String) {
+        self.agent_attached = false;
+        let State::WithAgent(talk) = &mut self.state else {
+            return;
+        };
+        match (&talk.link, clean) {
+            (Link::Completing { .. } | Link::Lost { .. }, _) => {}
+            (Link::Up, true) => {
+                let output = self.output_without_agent(self.policy.closed_without_complete, None);
+                self.complete(now, output, true);
+            }
+            (Link::Up, false) => {
+                tracing::warn!(reason, "agent lost");
+                let give_up = now + self.policy.reconnect_timeout;
+                talk.link = Link::Lost { give_up, reason };
+                self.connect_agent(true);
+            }
+        }
+    }
+
+    pub(super) fn agent_regained(&mut self) {
+        let State::WithAgent(talk) = &mut self.state else {
+            return;
+        };
+        if let Link::Lost { .. } = talk.link {
+            talk.link = Link::Up;
+            self.reconnects += 1;
+            self.attach_agent();
+        }
+    }
+
+    pub(super) fn agent_not_regained(&mut self, now: Now, reason: String) {
+        if let State::WithAgent(Talk {
+            link: Link::Lost { .. },
+            ..
+        }) = &self.state
+        {
+            let output = self.output_without_agent(TransferType::Agent, Some(reason));
+            self.complete(now, output, false);
+        }
+    }
+
+    /// The call is handed back as when its agent is lost, if the agent still has it.
+    pub(super) fn hand_back_without_agent(&mut self, now: Now, why: &str) {
+        if let State::WithAgent(Talk {
+            link: Link::Up | Link::Lost { .. },
+            ..
+        }) = &self.state
+        {
+            let output = self.output_without_agent(TransferType::Agent, Some(why.to_owned()));
+            self.complete(now, output, false);
+        }
+    }
+
+    fn output_without_agent(
+        &self,
+        transfer_type: TransferType,
+        failure: Option<String>,
+    ) -> Box<OutputContext> {
+        let task = self.claim.as_ref().and_then(|claim| {
+            claim
+                .transfer
+                .registered
+                .input
+                .as_ref()
+                .and_then(|input| input.task_name.clone())
+        });
+        let mut transfer_variables = self.checkpoint.transfer_variables.clone();
+        if let Some(failure) = failure {
+            transfer_variables.insert("hookFailure".to_owned(), Value::String(failure));
+        }
+        Box::new(OutputContext {
+            transfer_type,
+            current_task_name: self.checkpoint.current_task_name.clone().or(task),
+            reference_variables: self.checkpoint.reference_variables.clone(),
+            transfer_variables,
+        })
+    }
+
+    pub(super) fn media_silent(&mut self, now: Now) {
+        match &self.state {
+            State::WithAgent(_) => {
+                self.finish(now, Outcome::MediaTimeout, reasons::media_timeout());
+            }
+            State::HandingBack(hand_back) if hand_back.is_bridged() => {
+                self.end_bridge(now, reasons::media_timeout());
+            }
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::HandingBack(_)
+            | State::Ending { .. }
+            | State::Ended => {}
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What happens to a call, and what it wants done.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use media_core::{LegMedia, Side, Tone};
+use sip_core::{Command, Flow, LegEvent, LegId, Place};
+use timebase::Now;
+
+use crate::outcome::Outcome;
+use crate::transfer::{Checkpoint, OutputContext, Transfer};
+
+/// What happens to a call.
+#[derive(Debug)]
+pub enum Input {
+    /// Something happened on one of its legs.
+    Leg {
+        /// The leg.
+        leg: LegId,
+        /// What happened.
+        event: LegEvent,
+    },
+    /// The store answered the one request that was under way.
+    Store(StoreReply),
+    /// News of the agent.
+    Agent(AgentSaid),
+    /// News of the media.
+    Media(MediaSaid),
+    /// The answer to [`Output::Resolve`]: places to try in order; empty when there are none.
+    Resolved(Vec<Hop>),
+    /// An operator ends the call.
+    HangUp,
+    /// The call is handed back now, as when its agent is lost; the text says why.
+    HandBack(&'static str),
+}
+
+/// The store's answer.
+#[derive(Debug)]
+pub enum StoreReply {
+    /// The transfer is this call's.
+    Claimed {
+        /// The transfer as it stands.
+        transfer: Box<Transfer>,
+        /// The token that every later write carries.
+        fence: i64,
+    },
+    /// The transfer is not to be had.
+    NotClaimed(NotClaimed),
+    /// The claim is undone.
+    Released,
+    /// The completion is durable.
+    Completed,
+    /// The store cannot be reached; the shell goes on trying what must not be lost.
+    Unavailable,
+}
+
+/// Why a claim failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotClaimed {
+    /// No such transfer in the account.
+    Unknown,
+    /// Another call has it.
+    Ongoing,
+    /// Completed or expired.
+    Over,
+}
+
+/// News of the agent.
+#[derive(Debug)]
+pub enum AgentSaid {
+    /// Connected; [`AgentRequest::Attach`] lets it hear and speak.
+    Connected,
+    /// Not reached in time; the text says why.
+    NotReached(String),
+    /// How far it has got, kept for the failure path.
+    Update(Checkpoint),
+    /// It is done.
+    Complete {
+        /// Its name for this completion.
+        id: Option<String>,
+        /// The result, or what is wrong with it.
+        output: Result<Box<OutputContext>, String>,
+        /// Whether what is queued is played first.
+        drain: bool,
+    },
+    /// Its link closed.
+    Closed {
+        /// Normally (WebSocket close 1000), or by a crash.
+        clean: bool,
+        /// Why, for the log and for `hookFailure`.
+        reason: String,
+    },
+}
+
+/// News of the media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaSaid {
+    /// A leg's port is open.
+    Opened {
+        /// Which leg.
+        side: Side,
+        /// The address to give to the peer.
+        address: SocketAddr,
+    },
+    /// No port for a leg.
+    NoPort {
+        /// Which leg.
+        side: Side,
+    },
+    /// What the agent had queued is played.
+    Drained,
+    /// Neither RTP nor RTCP came for the time that [`MediaRequest::Watch`] set.
+    Silent,
+}
+
+/// A place to send an INVITE to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// A leg number never used before.
+    pub leg: LegId,
+    /// The path.
+    pub flow: Flow,
+    /// A Route value, where the hop is an outbound proxy.
+    pub route: Option<Bytes>,
+}
+
+/// What a call wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// A command to one of its legs.
+    Sip {
+        /// The leg.
+        leg: LegId,
+        /// The command.
+        command: Command,
+    },
+    /// A new leg.
+    Place(Box<Place>),
+    /// A request to the store; [`Input::Store`] answers it.
+    Store(StoreRequest),
+    /// A request to the agent.
+    Agent(AgentRequest),
+    /// A request to the media plane.
+    Media(MediaRequest),
+    /// Where an INVITE to this URI goes; [`Input::Resolved`] answers it.
+    Resolve {
+        /// The URI.
+        uri: Bytes,
+    },
+    /// The call is over: the last output.
+    Ended(Box<Record>),
+}
+
+/// A request to the store. At most one is under way at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreRequest {
+    /// ACTIVE → ONGOING, in one atomic step.
+    Claim,
+    /// ONGOING → ACTIVE: the call was not answered.
+    Release {
+        /// The claim's token.
+        fence: i64,
+    },
+    /// → COMPLETED.
+    Complete {
+        /// The claim's token.
+        fence: i64,
+        /// The agent's result; none when the caller hung up or the call failed.
+        output: Option<Box<OutputContext>>,
+    },
+}
+
+/// A request to the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AgentRequest {
+    /// Connect; [`AgentSaid::Connected`] or [`AgentSaid::NotReached`] answers it.
+    Connect {
+        /// The transfer that the agent works on.
+        transfer: Box<Transfer>,
+        /// The last checkpoint, when the link was lost before.
+        resume: Option<Checkpoint>,
+    },
+    /// Audio flows from here on.
+    Attach,
+    /// The answer to a completion.
+    Completed {
+        /// The agent's name for it.
+        id: Option<String>,
+        /// What was wrong with it; none when it was accepted.
+        error: Option<String>,
+    },
+    /// What goes on with the call.
+    Phase(AgentPhase),
+    /// How a hand-back went, when the call comes back to the agent.
+    TransferFailed {
+        /// The status of the last failed step.
+        status: Option<u16>,
+    },
+    /// The agent's part is over; close its link.
+    Stop,
+}
+
+/// What goes on with the call, told to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentPhase {
+    /// The agent has the caller.
+    Agent,
+    /// The hand-back is under way.
+    HandingBack,
+    /// Caller and target talk; the agent listens to both.
+    Bridged,
+}
+
+/// A request to the media plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaRequest {
+    /// Open a port for a leg; [`MediaSaid::Opened`] or [`MediaSaid::NoPort`] answers it.
+    Open {
+        /// Which leg.
+        side: Side,
+    },
+    /// A leg was negotiated (anew).
+    Connect {
+        /// Which leg.
+        side: Side,
+        /// What was negotiated.
+        media: LegMedia,
+    },
+    /// A leg is gone.
+    Disconnect {
+        /// Which leg.
+        side: Side,
+    },
+    /// Drop what the agent has queued.
+    Clear,
+    /// A tone for the caller, or its end.
+    Tone(Option<Tone>),
+    /// Caller and target hear each other.
+    Bridge(bool),
+    /// Say [`MediaSaid::Drained`] when what is queued is played, trailing silence left out.
+    Drain,
+    /// Say [`MediaSaid::Silent`] after this long without media; none: do not watch.
+    Watch(Option<std::time::Duration>),
+    /// All ports go back.
+    Close,
+}
+
+/// What is known of a call when it is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When the INVITE came.
+    pub arrived: Now,
+    /// When it was answered.
+    pub answered: Option<Now>,
+    /// When it was over.
+    pub ended: Now,
+    /// How often the agent's link was lost and regained.
+    pub reconnects: u32,
+}
