@@ -18,7 +18,10 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     pub(crate) fn new(listeners: Vec<Listen>) -> Self {
-        Self { listeners, routes: Mutex::new(HashMap::new()) }
+        Self {
+            listeners,
+            routes: Mutex::new(HashMap::new()),
+        }
     }
 
     /// `listener` as `peer` can reach it: a wildcard is replaced by the address that the route to the peer starts from.
@@ -36,8 +39,11 @@ impl Addresses {
         if let Some(&local) = routes.get(&peer) {
             return Some(local);
         }
-        let any: IpAddr =
-            if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if peer.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
         let scratch = UdpSocket::bind((any, 0)).ok()?;
         scratch.connect((peer, 5060)).ok()?;
         let local = scratch.local_addr().ok()?.ip();
@@ -58,10 +64,18 @@ impl Addresses {
             (listen.transport != transport, !reaches)
         };
         let found = self.listeners.iter().filter(family).min_by_key(rank);
-        let any: IpAddr =
-            if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if remote.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
         let listener = found.map_or(SocketAddr::new(any, 0), |listen| listen.address);
-        Flow { transport, local: self.facing(listener, remote.ip()), remote, connection: None }
+        Flow {
+            transport,
+            local: self.facing(listener, remote.ip()),
+            remote,
+            connection: None,
+        }
     }
 
     /// The address to be named for a stream whose own local port may be a passing one.
@@ -72,7 +86,11 @@ impl Addresses {
 
     /// Every address and port that leads to us, wildcards spelt out.
     pub(crate) fn all(&self) -> Vec<SocketAddr> {
-        let mut all: Vec<SocketAddr> = self.listeners.iter().flat_map(|listen| spell_out(listen.address)).collect();
+        let mut all: Vec<SocketAddr> = self
+            .listeners
+            .iter()
+            .flat_map(|listen| spell_out(listen.address))
+            .collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -103,7 +121,10 @@ mod tests {
     use super::*;
 
     fn listen(transport: Transport, address: &str) -> Listen {
-        Listen { transport, address: address.parse().unwrap() }
+        Listen {
+            transport,
+            address: address.parse().unwrap(),
+        }
     }
 
     #[test]
@@ -122,7 +143,12 @@ mod tests {
             listen(Transport::Tcp, "[::1]:5064"),
             listen(Transport::Tcp, "127.0.0.1:5062"),
         ]);
-        let to = |transport, remote: &str| addresses.flow_to(transport, remote.parse().unwrap()).local.to_string();
+        let to = |transport, remote: &str| {
+            addresses
+                .flow_to(transport, remote.parse().unwrap())
+                .local
+                .to_string()
+        };
         assert_eq!(to(Transport::Udp, "127.0.0.1:9"), "127.0.0.1:5060");
         assert_eq!(to(Transport::Tcp, "127.0.0.1:9"), "127.0.0.1:5062");
         assert_eq!(to(Transport::Tcp, "[::1]:9"), "[::1]:5064");
@@ -131,6 +157,10 @@ mod tests {
     #[test]
     fn own_addresses_spell_out_a_wildcard() {
         let addresses = Addresses::new(vec![listen(Transport::Udp, "0.0.0.0:5060")]);
-        assert!(addresses.all().contains(&"127.0.0.1:5060".parse().unwrap()), "{:?}", addresses.all());
+        assert!(
+            addresses.all().contains(&"127.0.0.1:5060".parse().unwrap()),
+            "{:?}",
+            addresses.all()
+        );
     }
 }

@@ -23,7 +23,9 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// The bytes to be written on the stream.
     pub(crate) fn on_stream(&self) -> &Bytes {
-        self.moved.as_ref().map_or(&self.payload, |moved| &moved.rewritten)
+        self.moved
+            .as_ref()
+            .map_or(&self.payload, |moved| &moved.rewritten)
     }
 }
 
@@ -82,7 +84,11 @@ impl Connections {
     /// The connection of a flow: the one it names, else any to the same peer.
     pub(crate) fn find(&self, flow: &Flow) -> Option<&Connection> {
         let named = flow.connection.and_then(|id| self.open.get(&id));
-        named.or_else(|| self.by_remote.get(&flow.remote).and_then(|id| self.open.get(id)))
+        named.or_else(|| {
+            self.by_remote
+                .get(&flow.remote)
+                .and_then(|id| self.open.get(id))
+        })
     }
 
     /// Forgets a connection; its writer ends after what it holds.
@@ -122,14 +128,24 @@ mod tests {
 
     fn flow(remote: &str, connection: Option<ConnectionId>) -> Flow {
         let local = "127.0.0.1:5060".parse().unwrap();
-        Flow { transport: Transport::Tcp, local, remote: remote.parse().unwrap(), connection }
+        Flow {
+            transport: Transport::Tcp,
+            local,
+            remote: remote.parse().unwrap(),
+            connection,
+        }
     }
 
     fn open(connections: &mut Connections, remote: &str) -> ConnectionId {
         let id = connections.next_id();
         let (writer, _) = mpsc::channel(1);
         let local = "127.0.0.1:5060".parse().unwrap();
-        connections.insert(Connection { id, remote: remote.parse().unwrap(), local, writer });
+        connections.insert(Connection {
+            id,
+            remote: remote.parse().unwrap(),
+            local,
+            writer,
+        });
         id
     }
 
@@ -138,25 +154,45 @@ mod tests {
         let mut connections = Connections::default();
         let first = open(&mut connections, "127.0.0.1:7001");
         let second = open(&mut connections, "127.0.0.1:7001");
-        let found = |connections: &Connections, flow: Flow| connections.find(&flow).map(|found| found.id);
-        assert_eq!(found(&connections, flow("127.0.0.1:7001", Some(first))), Some(first));
-        assert_eq!(found(&connections, flow("127.0.0.1:7001", None)), Some(second));
+        let found =
+            |connections: &Connections, flow: Flow| connections.find(&flow).map(|found| found.id);
+        assert_eq!(
+            found(&connections, flow("127.0.0.1:7001", Some(first))),
+            Some(first)
+        );
+        assert_eq!(
+            found(&connections, flow("127.0.0.1:7001", None)),
+            Some(second)
+        );
         connections.remove(first);
-        assert_eq!(found(&connections, flow("127.0.0.1:7001", Some(first))), Some(second));
+        assert_eq!(
+            found(&connections, flow("127.0.0.1:7001", Some(first))),
+            Some(second)
+        );
         connections.remove(second);
-        assert_eq!(found(&connections, flow("127.0.0.1:7001", Some(first))), None);
+        assert_eq!(
+            found(&connections, flow("127.0.0.1:7001", Some(first))),
+            None
+        );
     }
 
     #[test]
     fn only_the_first_waiting_message_opens_a_connection_and_the_queue_is_bounded() {
         let mut connections = Connections::default();
-        let waiting = || Waiting { flow: flow("127.0.0.1:7001", None), payload: Bytes::new(), moved: None };
+        let waiting = || Waiting {
+            flow: flow("127.0.0.1:7001", None),
+            payload: Bytes::new(),
+            moved: None,
+        };
         assert!(matches!(connections.wait(waiting()), Queued::Open));
         for _ in 1..WAITING {
             assert!(matches!(connections.wait(waiting()), Queued::Waits));
         }
         assert!(matches!(connections.wait(waiting()), Queued::Full(_)));
-        assert_eq!(connections.opened("127.0.0.1:7001".parse().unwrap()).len(), WAITING);
+        assert_eq!(
+            connections.opened("127.0.0.1:7001".parse().unwrap()).len(),
+            WAITING
+        );
         assert!(matches!(connections.wait(waiting()), Queued::Open));
     }
 }

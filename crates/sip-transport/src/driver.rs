@@ -44,9 +44,18 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) enum Event {
     Arrived(Vec<Arrival>),
-    Accepted { stream: TcpStream, remote: SocketAddr },
-    Opened { remote: SocketAddr, result: io::Result<TcpStream> },
-    Broken { flow: Flow, error: ParseError },
+    Accepted {
+        stream: TcpStream,
+        remote: SocketAddr,
+    },
+    Opened {
+        remote: SocketAddr,
+        result: io::Result<TcpStream>,
+    },
+    Broken {
+        flow: Flow,
+        error: ParseError,
+    },
     Closed(ConnectionId),
 }
 
@@ -80,7 +89,11 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// A driver, and what the tasks around its sockets will tell it.
-    pub(crate) fn new(sockets: Sockets, endpoint: Endpoint, wiring: Wiring) -> (Self, mpsc::Receiver<Event>) {
+    pub(crate) fn new(
+        sockets: Sockets,
+        endpoint: Endpoint,
+        wiring: Wiring,
+    ) -> (Self, mpsc::Receiver<Event>) {
         let (to_self, events) = mpsc::channel(EVENTS);
         let driver = Self {
             endpoint,
@@ -91,7 +104,11 @@ impl Driver {
             addresses: wiring.addresses,
             to_self,
             udp: sockets.udp,
-            tcp: sockets.tcp.into_iter().map(|(_, listener)| listener).collect(),
+            tcp: sockets
+                .tcp
+                .into_iter()
+                .map(|(_, listener)| listener)
+                .collect(),
             connections: Connections::default(),
             legs: HashMap::new(),
             taps: Taps::default(),
@@ -102,7 +119,11 @@ impl Driver {
     }
 
     /// Runs until shut down, or until nobody holds a handle.
-    pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut events: mpsc::Receiver<Event>) {
+    pub(crate) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut events: mpsc::Receiver<Event>,
+    ) {
         let mut readers = self.start_readers().await;
         let ended = loop {
             let deadline = self.endpoint.poll_timeout();
@@ -137,7 +158,13 @@ impl Driver {
             }
             let addresses = Arc::clone(&self.addresses);
             let limits = self.options.limits;
-            readers.spawn(udp::read(*listen, Arc::clone(socket), addresses, limits, self.to_self.clone()));
+            readers.spawn(udp::read(
+                *listen,
+                Arc::clone(socket),
+                addresses,
+                limits,
+                self.to_self.clone(),
+            ));
         }
         for listener in self.tcp.drain(..) {
             readers.spawn(tcp::accept(listener, self.to_self.clone()));
@@ -147,7 +174,11 @@ impl Driver {
 
     /// Lets every connection write what it holds, for a moment.
     async fn flush(self) {
-        let Self { connections, mut lines, .. } = self;
+        let Self {
+            connections,
+            mut lines,
+            ..
+        } = self;
         drop(connections);
         let all = async { while lines.join_next().await.is_some() {} };
         if timeout(FLUSH, all).await.is_err() {
@@ -160,7 +191,9 @@ impl Driver {
         first: Option<Request>,
         inbox: &mut mpsc::Receiver<Request>,
     ) -> ControlFlow<Option<oneshot::Sender<()>>> {
-        let Some(first) = first else { return ControlFlow::Break(None) };
+        let Some(first) = first else {
+            return ControlFlow::Break(None);
+        };
         let now = self.clock.now();
         self.request(now, first)?;
         for _ in 1..BATCH {
@@ -176,8 +209,12 @@ impl Driver {
                 self.legs.insert(place.leg, events);
                 self.endpoint.handle_input(now, Input::Place(place));
             }
-            Request::Command(leg, command) => self.endpoint.handle_input(now, Input::Command { leg, command }),
-            Request::Reconfigure(config) => self.endpoint.handle_input(now, Input::Reconfigure(config)),
+            Request::Command(leg, command) => self
+                .endpoint
+                .handle_input(now, Input::Command { leg, command }),
+            Request::Reconfigure(config) => {
+                self.endpoint.handle_input(now, Input::Reconfigure(config))
+            }
             Request::Drain(on) => self.endpoint.handle_input(now, Input::Drain(on)),
             Request::Census(reply) => {
                 // Whoever asked may have stopped waiting.
@@ -201,10 +238,16 @@ impl Driver {
     fn event(&mut self, now: Now, event: Event) {
         match event {
             Event::Arrived(batch) => {
-                for Arrival { flow, bytes, message } in batch {
+                for Arrival {
+                    flow,
+                    bytes,
+                    message,
+                } in batch
+                {
                     tracing::trace!(%flow, length = bytes.len(), "received");
                     self.taps.copy(now, flow, Direction::In, &bytes);
-                    self.endpoint.handle_input(now, Input::Received { flow, message });
+                    self.endpoint
+                        .handle_input(now, Input::Received { flow, message });
                 }
             }
             Event::Accepted { stream, remote } => self.accepted(stream, remote),
@@ -227,9 +270,16 @@ impl Driver {
     }
 
     fn adopt(&mut self, stream: TcpStream, remote: SocketAddr) -> Option<ConnectionId> {
-        let local = self.addresses.stream_local(remote, stream.local_addr().ok()?.ip());
+        let local = self
+            .addresses
+            .stream_local(remote, stream.local_addr().ok()?.ip());
         let id = self.connections.next_id();
-        let (connection, task) = tcp::adopt(id, (stream, remote, local), &self.options, self.to_self.clone());
+        let (connection, task) = tcp::adopt(
+            id,
+            (stream, remote, local),
+            &self.options,
+            self.to_self.clone(),
+        );
         self.connections.insert(connection);
         self.lines.spawn(task);
         Some(id)
@@ -255,7 +305,13 @@ impl Driver {
     /// A peer that broke the framing gets its answer, where one can be built, and loses the connection.
     fn broken(&mut self, now: Now, flow: Flow, error: ParseError) {
         tracing::debug!(%flow, %error, "framing broken");
-        self.endpoint.handle_input(now, Input::Received { flow, message: Err(error) });
+        self.endpoint.handle_input(
+            now,
+            Input::Received {
+                flow,
+                message: Err(error),
+            },
+        );
         self.perform();
         if let Some(id) = flow.connection {
             self.close(now, id);
@@ -279,7 +335,8 @@ impl Driver {
                 return;
             }
             for (flow, payload) in std::mem::take(&mut self.failed) {
-                self.endpoint.handle_input(now, Input::SendFailed { flow, payload });
+                self.endpoint
+                    .handle_input(now, Input::SendFailed { flow, payload });
             }
         }
     }
@@ -299,21 +356,36 @@ impl Driver {
                 self.legs.insert(invitation.leg, events);
                 self.endpoint.handle_input(now, Input::Admit(invitation));
             }
-            Err(refusal) => self.endpoint.handle_input(now, Input::Refuse { invitation, refusal }),
+            Err(refusal) => self.endpoint.handle_input(
+                now,
+                Input::Refuse {
+                    invitation,
+                    refusal,
+                },
+            ),
         }
     }
 
     /// Hands an event to the leg's owner; without one that takes it the leg is hung up.
     fn leg_event(&mut self, now: Now, leg: LegId, event: LegEvent) {
         let over = matches!(event, LegEvent::Ended { .. });
-        let taken = self.legs.get(&leg).map(|owner| owner.try_send((leg, event)).is_ok());
+        let taken = self
+            .legs
+            .get(&leg)
+            .map(|owner| owner.try_send((leg, event)).is_ok());
         if over || taken == Some(false) {
             self.legs.remove(&leg);
         }
         if taken == Some(false) && !over {
-            tracing::warn!(leg = leg.0, "the owner of a leg does not take its events, the leg is hung up");
-            let command = Command::HangUp { headers: Vec::new() };
-            self.endpoint.handle_input(now, Input::Command { leg, command });
+            tracing::warn!(
+                leg = leg.0,
+                "the owner of a leg does not take its events, the leg is hung up"
+            );
+            let command = Command::HangUp {
+                headers: Vec::new(),
+            };
+            self.endpoint
+                .handle_input(now, Input::Command { leg, command });
         }
     }
 
@@ -322,11 +394,25 @@ impl Driver {
             Transport::Udp => match self.oversize.way(now, &payload) {
                 Way::Datagram => self.send_datagram(now, flow, payload),
                 Way::Stream { rewritten, branch } => {
-                    self.write(now, Waiting { flow, payload, moved: Some(Moved { rewritten, branch }) });
+                    self.write(
+                        now,
+                        Waiting {
+                            flow,
+                            payload,
+                            moved: Some(Moved { rewritten, branch }),
+                        },
+                    );
                 }
                 Way::Absorbed => {}
             },
-            Transport::Tcp => self.write(now, Waiting { flow, payload, moved: None }),
+            Transport::Tcp => self.write(
+                now,
+                Waiting {
+                    flow,
+                    payload,
+                    moved: None,
+                },
+            ),
             Transport::Tls => self.failed.push((flow, payload)),
         }
     }
@@ -356,10 +442,18 @@ impl Driver {
     fn socket_for(&self, local: SocketAddr) -> Option<Arc<UdpSocket>> {
         let rank = |listen: &Listen| {
             let bound = listen.address;
-            (bound != local, !(bound.ip().is_unspecified() && bound.port() == local.port()))
+            (
+                bound != local,
+                !(bound.ip().is_unspecified() && bound.port() == local.port()),
+            )
         };
-        let family = self.udp.iter().filter(|(listen, _)| listen.address.is_ipv4() == local.is_ipv4());
-        family.min_by_key(|(listen, _)| rank(listen)).map(|(_, socket)| Arc::clone(socket))
+        let family = self
+            .udp
+            .iter()
+            .filter(|(listen, _)| listen.address.is_ipv4() == local.is_ipv4());
+        family
+            .min_by_key(|(listen, _)| rank(listen))
+            .map(|(_, socket)| Arc::clone(socket))
     }
 
     /// Writes to the flow's connection, to another one to the same peer, or opens one.
@@ -371,9 +465,15 @@ impl Driver {
         let (id, local, remote) = (connection.id, connection.local, connection.remote);
         match connection.writer.try_send(message.on_stream().clone()) {
             Ok(()) => {
-                let flow = Flow { transport: Transport::Tcp, local, remote, connection: Some(id) };
+                let flow = Flow {
+                    transport: Transport::Tcp,
+                    local,
+                    remote,
+                    connection: Some(id),
+                };
                 tracing::trace!(%flow, length = message.on_stream().len(), "sent");
-                self.taps.copy(now, flow, Direction::Out, message.on_stream());
+                self.taps
+                    .copy(now, flow, Direction::Out, message.on_stream());
             }
             Err(_) => {
                 tracing::debug!(%remote, "a connection does not take what is sent, it is closed");
@@ -392,7 +492,11 @@ impl Driver {
         match self.connections.wait(message) {
             Queued::Waits => {}
             Queued::Open => {
-                self.lines.spawn(tcp::open(remote, self.options.connect_timeout, self.to_self.clone()));
+                self.lines.spawn(tcp::open(
+                    remote,
+                    self.options.connect_timeout,
+                    self.to_self.clone(),
+                ));
             }
             Queued::Full(message) => self.give_up(now, message),
         }
@@ -400,7 +504,11 @@ impl Driver {
 
     /// No connection for it: what was moved there falls back to UDP (RFC 3261 §18.1.1), the rest has failed.
     fn give_up(&mut self, now: Now, message: Waiting) {
-        let Waiting { flow, payload, moved } = message;
+        let Waiting {
+            flow,
+            payload,
+            moved,
+        } = message;
         match moved {
             Some(moved) => {
                 self.oversize.fell_back(&moved.branch);

@@ -4,7 +4,8 @@ use crate::addresses::Addresses;
 use crate::listen::Listen;
 use crate::tap::Packet;
 use sip_core::{
-    Census, Command, Counters, EndpointConfig, Flow, Invitation, LegEvent, LegId, Place, Response, Transport,
+    Census, Command, Counters, EndpointConfig, Flow, Invitation, LegEvent, LegId, Place, Response,
+    Transport,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,7 +53,11 @@ pub struct SipHandle {
 
 impl SipHandle {
     pub(crate) fn new(requests: mpsc::Sender<Request>, addresses: Arc<Addresses>) -> Self {
-        Self { requests, addresses, legs: Arc::new(AtomicU64::new(1)) }
+        Self {
+            requests,
+            addresses,
+            legs: Arc::new(AtomicU64::new(1)),
+        }
     }
 
     /// A fresh id for a leg that we place; arriving legs have even ones.
@@ -66,7 +71,10 @@ impl SipHandle {
     /// # Errors
     /// When the driver has ended; nothing is sent then.
     pub async fn place(&self, place: Place, events: LegEvents) -> Result<(), SendError> {
-        self.requests.send(Request::Place(Box::new(place), events)).await.map_err(|_| SendError::Closed)
+        self.requests
+            .send(Request::Place(Box::new(place), events))
+            .await
+            .map_err(|_| SendError::Closed)
     }
 
     /// Gives a command to a leg.
@@ -117,7 +125,10 @@ impl SipHandle {
     /// When the driver has ended.
     pub async fn census(&self) -> Result<(Census, Counters), SendError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Census(reply)).await.map_err(|_| SendError::Closed)?;
+        self.requests
+            .send(Request::Census(reply))
+            .await
+            .map_err(|_| SendError::Closed)?;
         answer.await.map_err(|_| SendError::Closed)
     }
 
@@ -127,7 +138,10 @@ impl SipHandle {
     /// When the driver has ended.
     pub async fn tap(&self, capacity: usize) -> Result<mpsc::Receiver<Packet>, SendError> {
         let (tap, packets) = mpsc::channel(capacity.max(1));
-        self.requests.send(Request::Tap(tap)).await.map_err(|_| SendError::Closed)?;
+        self.requests
+            .send(Request::Tap(tap))
+            .await
+            .map_err(|_| SendError::Closed)?;
         Ok(packets)
     }
 
@@ -141,9 +155,11 @@ impl SipHandle {
     }
 
     fn request(&self, request: Request) -> Result<(), SendError> {
-        self.requests.try_send(request).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Closed(_) => SendError::Closed,
-            mpsc::error::TrySendError::Full(_) => SendError::Overloaded,
-        })
+        self.requests
+            .try_send(request)
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Closed(_) => SendError::Closed,
+                mpsc::error::TrySendError::Full(_) => SendError::Overloaded,
+            })
     }
 }

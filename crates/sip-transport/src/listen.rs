@@ -53,23 +53,38 @@ impl Sockets {
     ///
     /// # Errors
     /// When an address cannot be bound, or names a transport that is not here (TLS).
-    #[allow(clippy::unused_async, reason = "binding registers with the runtime, so it must be called inside one")]
+    #[allow(
+        clippy::unused_async,
+        reason = "binding registers with the runtime, so it must be called inside one"
+    )]
     pub async fn bind(listen: &[Listen]) -> io::Result<Self> {
-        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new() };
+        let mut sockets = Self {
+            udp: Vec::new(),
+            tcp: Vec::new(),
+        };
         for &wanted in listen {
             match wanted.transport {
                 Transport::Udp => {
                     let socket = bind_udp(wanted.address)?;
-                    let bound = Listen { address: socket.local_addr()?, ..wanted };
+                    let bound = Listen {
+                        address: socket.local_addr()?,
+                        ..wanted
+                    };
                     sockets.udp.push((bound, Arc::new(socket)));
                 }
                 Transport::Tcp => {
                     let listener = bind_tcp(wanted.address)?;
-                    let bound = Listen { address: listener.local_addr()?, ..wanted };
+                    let bound = Listen {
+                        address: listener.local_addr()?,
+                        ..wanted
+                    };
                     sockets.tcp.push((bound, listener));
                 }
                 Transport::Tls => {
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{wanted}: TLS is not available")));
+                    return Err(io::Error::new(
+                        io::ErrorKind::Unsupported,
+                        format!("{wanted}: TLS is not available"),
+                    ));
                 }
             }
         }
@@ -79,23 +94,46 @@ impl Sockets {
     /// The bound addresses with their real ports, in the order given, UDP before TCP.
     #[must_use]
     pub fn listeners(&self) -> Vec<Listen> {
-        self.udp.iter().map(|(listen, _)| *listen).chain(self.tcp.iter().map(|(listen, _)| *listen)).collect()
+        self.udp
+            .iter()
+            .map(|(listen, _)| *listen)
+            .chain(self.tcp.iter().map(|(listen, _)| *listen))
+            .collect()
     }
 
     /// Starts the driver, which owns `endpoint` from here on, and returns the handle to it.
     #[must_use]
-    pub fn run(self, endpoint: Endpoint, clock: Clock, gate: Gate, options: TransportOptions) -> SipHandle {
+    pub fn run(
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        gate: Gate,
+        options: TransportOptions,
+    ) -> SipHandle {
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let addresses = Arc::new(Addresses::new(self.listeners()));
         let handle = SipHandle::new(requests, Arc::clone(&addresses));
-        let (driver, events) = Driver::new(self, endpoint, Wiring { clock, gate, options, addresses });
+        let (driver, events) = Driver::new(
+            self,
+            endpoint,
+            Wiring {
+                clock,
+                gate,
+                options,
+                addresses,
+            },
+        );
         tokio::spawn(driver.run(inbox, events));
         handle
     }
 }
 
 fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -108,7 +146,11 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

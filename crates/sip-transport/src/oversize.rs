@@ -42,22 +42,32 @@ struct Moved {
 
 impl Oversize {
     pub(crate) fn new(threshold: usize) -> Self {
-        Self { threshold, moved: HashMap::new() }
+        Self {
+            threshold,
+            moved: HashMap::new(),
+        }
     }
 
     /// Decides for one payload on its way to UDP.
     pub(crate) fn way(&mut self, now: Now, payload: &Bytes) -> Way {
-        let large = self.threshold > 0 && payload.len() > self.threshold && !payload.starts_with(b"SIP/2.0");
-        let follows = !self.moved.is_empty() && (payload.starts_with(b"ACK ") || payload.starts_with(b"CANCEL "));
+        let large = self.threshold > 0
+            && payload.len() > self.threshold
+            && !payload.starts_with(b"SIP/2.0");
+        let follows = !self.moved.is_empty()
+            && (payload.starts_with(b"ACK ") || payload.starts_with(b"CANCEL "));
         if !large && !follows {
             return Way::Datagram;
         }
-        let Some(branch) = top_branch(payload) else { return Way::Datagram };
-        match self.moved.get(&branch) {
-            Some(moved) if moved.fell_back => Way::Datagram,
-            Some(_) if large => Way::Absorbed,
-            Some(_) => self.rewrite(payload, branch),
-            None if large && out_of_dialog(payload) && self.remember(now, &branch) => self.rewrite(payload, branch),
+        let Some(branch) = top_branch(payload) else {
+            return Way::Datagram;
+        };
+        match self.moved.get(&branch).map(|moved| moved.fell_back) {
+            Some(true) => Way::Datagram,
+            Some(false) if large => Way::Absorbed,
+            Some(false) => self.rewrite(payload, branch),
+            None if large && out_of_dialog(payload) && self.remember(now, &branch) => {
+                self.rewrite(payload, branch)
+            }
             None => Way::Datagram,
         }
     }
@@ -76,7 +86,13 @@ impl Oversize {
         if self.moved.len() >= REMEMBERED {
             return false;
         }
-        self.moved.insert(branch.clone(), Moved { until: now + MEMORY, fell_back: false });
+        self.moved.insert(
+            branch.clone(),
+            Moved {
+                until: now + MEMORY,
+                fell_back: false,
+            },
+        );
         true
     }
 
@@ -94,7 +110,9 @@ impl Oversize {
 /// The same request with its topmost Via naming TCP.
 fn with_stream_via(payload: &Bytes) -> Option<Bytes> {
     const VIA: &[u8] = b"\r\nVia: SIP/2.0/UDP";
-    let at = payload.windows(VIA.len()).position(|window| window.eq_ignore_ascii_case(VIA))?;
+    let at = payload
+        .windows(VIA.len())
+        .position(|window| window.eq_ignore_ascii_case(VIA))?;
     let mut rewritten = payload.to_vec();
     rewritten[at + VIA.len() - 3..at + VIA.len()].copy_from_slice(b"TCP");
     Some(rewritten.into())
@@ -108,7 +126,10 @@ fn top_branch(payload: &Bytes) -> Option<Bytes> {
 
 fn out_of_dialog(payload: &Bytes) -> bool {
     let message = Message::parse(payload.clone(), &Limits::default());
-    message.ok().and_then(|message| message.to().ok().map(|to| to.tag().is_none())).unwrap_or(false)
+    message
+        .ok()
+        .and_then(|message| message.to().ok().map(|to| to.tag().is_none()))
+        .unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -129,8 +150,14 @@ mod tests {
     fn large_request_moves_to_a_stream_with_its_via_saying_so_and_its_retransmission_is_absorbed() {
         let mut oversize = Oversize::new(1300);
         let invite = request("INVITE", "z9hG4bK1", "", 1300);
-        let Way::Stream { rewritten, .. } = oversize.way(Now::ZERO, &invite) else { panic!("stays on UDP") };
-        assert!(rewritten.windows(15).any(|w| w == b"Via: SIP/2.0/TC" || w == b"Via: SIP/2.0/TCP"));
+        let Way::Stream { rewritten, .. } = oversize.way(Now::ZERO, &invite) else {
+            panic!("stays on UDP")
+        };
+        assert!(
+            rewritten
+                .windows(15)
+                .any(|w| w == b"Via: SIP/2.0/TC" || w == b"Via: SIP/2.0/TCP")
+        );
         assert_eq!(rewritten.len(), invite.len());
         assert_eq!(oversize.way(Now::from_millis(500), &invite), Way::Absorbed);
     }
@@ -139,25 +166,45 @@ mod tests {
     fn cancel_follows_its_invite_onto_the_stream() {
         let mut oversize = Oversize::new(1300);
         oversize.way(Now::ZERO, &request("INVITE", "z9hG4bK1", "", 1300));
-        assert!(matches!(oversize.way(Now::ZERO, &request("CANCEL", "z9hG4bK1", "", 0)), Way::Stream { .. }));
-        assert_eq!(oversize.way(Now::ZERO, &request("CANCEL", "z9hG4bK2", "", 0)), Way::Datagram);
+        assert!(matches!(
+            oversize.way(Now::ZERO, &request("CANCEL", "z9hG4bK1", "", 0)),
+            Way::Stream { .. }
+        ));
+        assert_eq!(
+            oversize.way(Now::ZERO, &request("CANCEL", "z9hG4bK2", "", 0)),
+            Way::Datagram
+        );
     }
 
     #[test]
     fn request_that_fell_back_stays_on_udp_with_its_retransmissions() {
         let mut oversize = Oversize::new(1300);
         let invite = request("INVITE", "z9hG4bK1", "", 1300);
-        let Way::Stream { branch, .. } = oversize.way(Now::ZERO, &invite) else { panic!("stays on UDP") };
+        let Way::Stream { branch, .. } = oversize.way(Now::ZERO, &invite) else {
+            panic!("stays on UDP")
+        };
         oversize.fell_back(&branch);
         assert_eq!(oversize.way(Now::from_millis(500), &invite), Way::Datagram);
-        assert_eq!(oversize.way(Now::from_millis(600), &request("ACK", "z9hG4bK1", ";tag=2", 0)), Way::Datagram);
+        assert_eq!(
+            oversize.way(
+                Now::from_millis(600),
+                &request("ACK", "z9hG4bK1", ";tag=2", 0)
+            ),
+            Way::Datagram
+        );
     }
 
     #[test]
     fn small_in_dialog_and_unlimited_requests_stay_on_udp() {
         let large = |tag| request("INVITE", "z9hG4bK1", tag, 1300);
-        assert_eq!(Oversize::new(1300).way(Now::ZERO, &request("INVITE", "z9hG4bK1", "", 10)), Way::Datagram);
-        assert_eq!(Oversize::new(1300).way(Now::ZERO, &large(";tag=2")), Way::Datagram);
+        assert_eq!(
+            Oversize::new(1300).way(Now::ZERO, &request("INVITE", "z9hG4bK1", "", 10)),
+            Way::Datagram
+        );
+        assert_eq!(
+            Oversize::new(1300).way(Now::ZERO, &large(";tag=2")),
+            Way::Datagram
+        );
         assert_eq!(Oversize::new(0).way(Now::ZERO, &large("")), Way::Datagram);
     }
 }

@@ -40,7 +40,17 @@ impl Taps {
         if self.0.is_empty() {
             return;
         }
-        let packet = Packet { at, flow, direction, bytes: bytes.clone() };
-        self.0.retain(|tap| !matches!(tap.try_send(packet.clone()), Err(mpsc::error::TrySendError::Closed(_))));
+        let packet = Packet {
+            at,
+            flow,
+            direction,
+            bytes: bytes.clone(),
+        };
+        self.0.retain(|tap| {
+            !matches!(
+                tap.try_send(packet.clone()),
+                Err(mpsc::error::TrySendError::Closed(_))
+            )
+        });
     }
 }

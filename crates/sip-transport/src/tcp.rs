@@ -5,7 +5,7 @@ use crate::driver::{Arrival, Event};
 use crate::options::TransportOptions;
 use bytes::{Bytes, BytesMut};
 use sip_core::{ConnectionId, Flow, Transport};
-use sip_message::{Frame, FramingError, Message, ParseError, StreamDecoder};
+use sip_message::{Frame, Message, ParseError, StreamDecoder};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,7 +29,11 @@ pub(crate) async fn accept(listener: TcpListener, driver: mpsc::Sender<Event>) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                if driver.send(Event::Accepted { stream, remote }).await.is_err() {
+                if driver
+                    .send(Event::Accepted { stream, remote })
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -69,9 +73,28 @@ pub(crate) fn adopt(
     driver: mpsc::Sender<Event>,
 ) -> (Connection, impl Future<Output = ()> + Send + use<>) {
     let (writer, queue) = mpsc::channel(options.write_queue);
-    let flow = Flow { transport: Transport::Tcp, local, remote, connection: Some(id) };
-    let line = Line { id, flow, options: options.clone(), driver, pongs: writer.downgrade() };
-    (Connection { id, remote, local, writer }, line.serve(stream, queue))
+    let flow = Flow {
+        transport: Transport::Tcp,
+        local,
+        remote,
+        connection: Some(id),
+    };
+    let line = Line {
+        id,
+        flow,
+        options: options.clone(),
+        driver,
+        pongs: writer.downgrade(),
+    };
+    (
+        Connection {
+            id,
+            remote,
+            local,
+            writer,
+        },
+        line.serve(stream, queue),
+    )
 }
 
 /// Why reading ended.
@@ -109,7 +132,10 @@ impl Line {
         loop {
             buffer.reserve(READ);
             match timeout(patience, stream.read_buf(&mut buffer)).await {
-                Ok(Ok(1..)) => decoder.push(&buffer.split().freeze()),
+                Ok(Ok(1..)) => {
+                    decoder.push(&buffer);
+                    buffer.clear();
+                }
                 Ok(Ok(0) | Err(_)) | Err(_) => return Finished::Gone,
             }
             let mut batch = Vec::new();
@@ -121,19 +147,34 @@ impl Line {
                 }
             }
             if let Err(error) = framing {
-                let broken = Event::Broken { flow: self.flow, error };
-                return if self.driver.send(broken).await.is_ok() { Finished::Broken } else { Finished::Gone };
+                let broken = Event::Broken {
+                    flow: self.flow,
+                    error,
+                };
+                return if self.driver.send(broken).await.is_ok() {
+                    Finished::Broken
+                } else {
+                    Finished::Gone
+                };
             }
         }
     }
 
     /// Moves what is whole into `batch` and answers keep-alives.
-    fn frames(&self, decoder: &mut StreamDecoder, batch: &mut Vec<Arrival>) -> Result<(), ParseError> {
-        while let Some(frame) = decoder.next_frame().map_err(FramingError::into_parse_error)? {
+    fn frames(
+        &self,
+        decoder: &mut StreamDecoder,
+        batch: &mut Vec<Arrival>,
+    ) -> Result<(), ParseError> {
+        while let Some(frame) = decoder.next().map_err(|broken| broken.error)? {
             match frame {
                 Frame::Ping => self.pong(),
                 Frame::Message(message) => {
-                    batch.push(Arrival { flow: self.flow, bytes: bytes_of(&message), message });
+                    batch.push(Arrival {
+                        flow: self.flow,
+                        bytes: bytes_of(&message),
+                        message,
+                    });
                 }
             }
         }
@@ -152,7 +193,11 @@ impl Line {
 fn bytes_of(message: &Result<Message, ParseError>) -> Bytes {
     match message {
         Ok(message) => message.bytes().clone(),
-        Err(error) => error.salvage.as_ref().map(|message| message.bytes().clone()).unwrap_or_default(),
+        Err(error) => error
+            .salvage
+            .as_ref()
+            .map(|message| message.bytes().clone())
+            .unwrap_or_default(),
     }
 }
 

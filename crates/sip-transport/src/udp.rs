@@ -29,7 +29,13 @@ pub(crate) async fn read(
         let mut batch = Vec::new();
         while batch.len() < BATCH {
             match socket.try_recv_from(&mut buffer) {
-                Ok((length, from)) => batch.extend(arrival(&buffer[..length], from, listen, &addresses, &limits)),
+                Ok((length, from)) => batch.extend(arrival(
+                    &buffer[..length],
+                    from,
+                    listen,
+                    &addresses,
+                    &limits,
+                )),
                 // Nothing more, or an ICMP error of an earlier send, which the transactions find out by their timers.
                 Err(_) => break,
             }
@@ -48,11 +54,23 @@ fn arrival(
     addresses: &Addresses,
     limits: &Limits,
 ) -> Option<Arrival> {
-    if datagram.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+    if datagram
+        .iter()
+        .all(|byte| matches!(byte, b'\r' | b'\n' | 0))
+    {
         return None;
     }
     let local = addresses.facing(listen.address, from.ip());
     let bytes = Bytes::copy_from_slice(datagram);
-    let flow = Flow { transport: Transport::Udp, local, remote: from, connection: None };
-    Some(Arrival { flow, message: Message::parse(bytes.clone(), limits), bytes })
+    let flow = Flow {
+        transport: Transport::Udp,
+        local,
+        remote: from,
+        connection: None,
+    };
+    Some(Arrival {
+        flow,
+        message: Message::parse(bytes.clone(), limits),
+        bytes,
+    })
 }
