@@ -5,6 +5,7 @@
 //! of tests runs on each. The SQL is written for PostgreSQL as well.
 
 mod memory;
+mod sqlite;
 mod types;
 mod vault;
 
@@ -15,6 +16,7 @@ use call_control::transfer::{AccountId, NewTransfer, OutputContext, Transfer, Tr
 use timebase::UnixMillis;
 
 use memory::Memory;
+use sqlite::Sqlite;
 pub use types::{
     Claim, Completion, Fence, RegisterError, Release, StoreError, StoreOptions, Swept, Unavailable, Wall,
 };
@@ -31,6 +33,7 @@ pub struct Store {
 #[derive(Clone, Debug)]
 enum Backend {
     Memory(Arc<Memory>),
+    Sqlite(Arc<Sqlite>),
 }
 
 impl Store {
@@ -38,12 +41,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`], when the URL names no store of ours or the store cannot be used.
-    #[allow(clippy::unused_async)]
     pub async fn open(url: &str, options: StoreOptions) -> Result<Self, StoreError> {
         let times = Times { wall: options.wall.clone(), time_to_live: options.time_to_live, keep: options.keep };
         let node = Arc::from(options.node.as_str());
         let backend = if url.starts_with("memory:") {
             Backend::Memory(Arc::default())
+        } else if let Some(file) = url.strip_prefix("sqlite:") {
+            let file = file.strip_prefix("//").unwrap_or(file);
+            Backend::Sqlite(Arc::new(Sqlite::open(file, &options).await?))
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             return Err(StoreError::PostgresNotYet);
         } else {
@@ -56,10 +61,10 @@ impl Store {
     ///
     /// # Errors
     /// [`RegisterError::Duplicate`] when the account has the id already.
-    #[allow(clippy::unused_async)]
     pub async fn register(&self, new: NewTransfer) -> Result<Transfer, RegisterError> {
         match &self.backend {
             Backend::Memory(memory) => memory.register(new, &self.times),
+            Backend::Sqlite(sqlite) => sqlite.register(new, &self.times).await,
         }
     }
 
@@ -67,11 +72,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    #[allow(clippy::unused_async)]
     pub async fn fetch(&self, account: &AccountId, id: &TransferId) -> Result<Option<Transfer>, Unavailable> {
         let now = self.times.now();
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.fetch(&(account.clone(), id.clone()), now)),
+            Backend::Sqlite(sqlite) => sqlite.fetch(account, id, &self.times).await,
         }
     }
 
@@ -80,11 +85,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    #[allow(clippy::unused_async)]
     pub async fn claim(&self, account: &AccountId, id: &TransferId) -> Result<Claim, Unavailable> {
         let now = self.times.now();
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.claim(&(account.clone(), id.clone()), &self.node, now)),
+            Backend::Sqlite(sqlite) => sqlite.claim(account, id, &self.node, &self.times).await,
         }
     }
 
@@ -92,10 +97,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    #[allow(clippy::unused_async)]
     pub async fn release(&self, account: &AccountId, id: &TransferId, fence: Fence) -> Result<Release, Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.release(&(account.clone(), id.clone()), fence)),
+            Backend::Sqlite(sqlite) => sqlite.release(account, id, fence).await,
         }
     }
 
@@ -106,7 +111,6 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    #[allow(clippy::unused_async)]
     pub async fn complete(
         &self,
         account: &AccountId,
@@ -117,6 +121,7 @@ impl Store {
         let now = self.times.now();
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.complete(&(account.clone(), id.clone()), fence, output, now)),
+            Backend::Sqlite(sqlite) => sqlite.complete(account, id, fence, output, &self.times).await,
         }
     }
 
@@ -125,11 +130,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    #[allow(clippy::unused_async)]
     pub async fn recover(&self, node: &str) -> Result<Vec<Transfer>, Unavailable> {
         let now = self.times.now();
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.recover(node, now)),
+            Backend::Sqlite(sqlite) => sqlite.recover(node, &self.times).await,
         }
     }
 
@@ -138,11 +143,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    #[allow(clippy::unused_async)]
     pub async fn sweep(&self) -> Result<Swept, Unavailable> {
         let now = self.times.now();
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.sweep(now, &self.times)),
+            Backend::Sqlite(sqlite) => sqlite.sweep(&self.times).await,
         }
     }
 
@@ -150,18 +155,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    #[allow(clippy::unused_async)]
     pub async fn health(&self) -> Result<(), Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => memory.health(),
+            Backend::Sqlite(sqlite) => sqlite.health().await,
         }
     }
 
     /// Ends the store after the writes that wait; later operations answer [`Unavailable`].
-    #[allow(clippy::unused_async)]
     pub async fn close(&self) {
         match &self.backend {
             Backend::Memory(_) => {}
+            Backend::Sqlite(sqlite) => sqlite.close().await,
         }
     }
 }

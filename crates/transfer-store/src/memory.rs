@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use call_control::transfer::{AccountId, NewTransfer, Status, Transfer, TransferId};
+use call_control::transfer::{AccountId, NewTransfer, OutputContext, Status, Transfer, TransferId};
 use timebase::UnixMillis;
 
 use crate::Times;
-use crate::types::{Claim, Completion, Fence, MaybeOutput, RegisterError, Release, Swept, Unavailable};
+use crate::types::{Claim, Completion, Fence, RegisterError, Release, Swept, Unavailable, active};
 
 /// Transfers held at most; with more, registering answers [`Unavailable`].
 const MOST: usize = 1_000_000;
@@ -62,14 +62,7 @@ impl Memory {
             return Err(RegisterError::Unavailable);
         }
         let now = times.now();
-        let transfer = Transfer {
-            registered: new,
-            status: Status::Active,
-            created_at: now,
-            call_received_at: None,
-            completed_at: None,
-            output: None,
-        };
+        let transfer = active(new, now);
         let row = Row {
             transfer: transfer.clone(),
             expires_at: times.expiry(now),
@@ -122,7 +115,7 @@ impl Memory {
         }
     }
 
-    pub(crate) fn complete(&self, key: &Key, fence: Fence, output: MaybeOutput, now: UnixMillis) -> Completion {
+    pub(crate) fn complete(&self, key: &Key, fence: Fence, output: Option<OutputContext>, now: UnixMillis) -> Completion {
         let mut rows = self.rows();
         let Some(row) = rows.get_mut(key).filter(|row| row.fence == fence.0) else {
             return Completion::Stale;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use call_control::transfer::{OutputContext, Transfer};
+use call_control::transfer::{NewTransfer, Status, Transfer};
 use thiserror::Error;
 use timebase::{UnixMillis, wall_now};
 
@@ -155,5 +155,14 @@ pub struct Swept {
     pub deleted: u64,
 }
 
-/// The output of a completion; none when the caller hung up or the call failed.
-pub(crate) type MaybeOutput = Option<OutputContext>;
+/// A transfer as it is when just registered.
+pub(crate) fn active(registered: NewTransfer, created_at: UnixMillis) -> Transfer {
+    Transfer {
+        registered,
+        status: Status::Active,
+        created_at,
+        call_received_at: None,
+        completed_at: None,
+        output: None,
+    }
+}

@@ -1,0 +1,153 @@
+//! Group commit: one task takes what waits in a bounded queue, commits it in one transaction, and only
+//! then answers. Hundreds of writes a second so cost a few syncs of the disk.
+
+use std::fs::File;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, warn};
+
+use super::work::{Done, Key, Work, WorkError};
+use crate::types::{Claim, Unavailable};
+use crate::vault::EncryptionKey;
+
+/// Pieces of work committed together at most.
+const BATCH: usize = 256;
+
+/// Work, and who waits for it. Whoever waits no longer drops the receiver, and the work is not begun.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub work: Work,
+    pub answer: oneshot::Sender<Result<Done, Unavailable>>,
+}
+
+pub(super) struct Writer {
+    pub jobs: mpsc::Receiver<Job>,
+    pub options: SqliteConnectOptions,
+    pub key: EncryptionKey,
+    pub connection: Option<SqliteConnection>,
+    /// Claims whose caller never learnt of them; they are released before anything else is done.
+    pub undo: Vec<Work>,
+    /// Held while the database is in use.
+    pub lock: File,
+}
+
+type Finished = Vec<(Job, Done)>;
+
+impl Writer {
+    /// Works until the store is closed or its last handle dropped, then does what still waits.
+    pub(super) async fn run(mut self, mut closing: watch::Receiver<bool>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut open = true;
+        loop {
+            tokio::select! {
+                biased;
+                _ = closing.changed(), if open => {
+                    open = false;
+                    self.jobs.close();
+                }
+                taken = self.jobs.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.commit(batch.drain(..)).await;
+                    if !self.undo.is_empty() {
+                        self.commit([].into_iter()).await;
+                    }
+                }
+            }
+        }
+        if let Some(connection) = self.connection.take()
+            && let Err(problem) = connection.close().await
+        {
+            warn!(%problem, "the database did not close cleanly");
+        }
+        drop(self.lock);
+        drop(closing);
+    }
+
+    async fn commit(&mut self, mut batch: impl ExactSizeIterator<Item = Job>) {
+        let mut finished = Finished::with_capacity(batch.len());
+        let outcome = self.transact(&mut batch, &mut finished).await;
+        batch.for_each(refuse);
+        match outcome {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                self.undo.clear();
+                self.answer(finished);
+            }
+            Err(problem) => {
+                error!(%problem, "a write to the database failed");
+                self.fail(finished);
+            }
+        }
+    }
+
+    /// Gives the connection back only after a commit: one that failed is not used again, and dropping
+    /// it rolls its transaction back.
+    async fn transact(
+        &mut self,
+        batch: &mut impl Iterator<Item = Job>,
+        finished: &mut Finished,
+    ) -> Result<SqliteConnection, sqlx::Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await?,
+        };
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        for work in &self.undo {
+            if let Err(WorkError::Sql(problem)) = work.perform(&mut transaction, &self.key).await {
+                return Err(problem);
+            }
+        }
+        for job in batch {
+            if job.answer.is_closed() {
+                continue;
+            }
+            match job.work.perform(&mut transaction, &self.key).await {
+                Ok(done) => finished.push((job, done)),
+                Err(WorkError::Row(problem)) => {
+                    error!(%problem, "a stored transfer cannot be read");
+                    refuse(job);
+                }
+                Err(WorkError::Sql(problem)) => {
+                    refuse(job);
+                    return Err(problem);
+                }
+            }
+        }
+        transaction.commit().await?;
+        Ok(connection)
+    }
+
+    fn answer(&mut self, finished: Finished) {
+        for (job, done) in finished {
+            if let Err(undelivered) = job.answer.send(Ok(done)) {
+                self.undo.extend(undelivered.ok().and_then(|done| undoing(&job.work, &done)));
+            }
+        }
+    }
+
+    /// Whether a failed commit reached the disk is not known: its claims are released in any case.
+    /// Their fences are given to nobody else before that, since it is done first.
+    fn fail(&mut self, finished: Finished) {
+        for (job, done) in finished {
+            self.undo.extend(undoing(&job.work, &done));
+            refuse(job);
+        }
+    }
+}
+
+/// Whoever waits no longer need not be told.
+fn refuse(job: Job) {
+    drop(job.answer.send(Err(Unavailable)));
+}
+
+/// What undoes a claim.
+fn undoing(work: &Work, done: &Done) -> Option<Work> {
+    let (Work::Claim { key, .. }, Done::Claimed(Claim::Claimed { fence, .. })) = (work, done) else {
+        return None;
+    };
+    Some(Work::Release { key: Key::clone(key), fence: *fence })
+}
