@@ -5,7 +5,16 @@
 //! the taps that the agent hears with. It is handed packets and the instant,
 //! and gives back packets, frames and events.
 
+mod codec;
+mod dtmf;
+mod jitter;
+mod leg;
+mod playout;
+mod receiver;
+mod rtp;
+mod sender;
 mod session;
+mod tone;
 
 pub use session::Session;
 
@@ -144,7 +153,7 @@ pub enum Output {
         side: Side,
         /// µ-law, 8 kHz.
         frame: Frame,
-        /// Milliseconds of media before this frame, by the leg's sample counter.
+        /// Milliseconds of media before this frame by the session's sample counter, the same for both sides.
         timestamp_ms: u64,
     },
     /// A digit was pressed; once per press.

@@ -1,54 +1,291 @@
 //! One call's media.
 
-use crate::{Figures, Input, Output, Side};
+use crate::codec::Audio;
+use crate::dtmf::Digit;
+use crate::leg::Leg;
+use crate::playout::Playout;
+use crate::tone::ToneSource;
+use crate::{Codec, FRAME, Figures, Input, LegMedia, Output, Side};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
 use timebase::Now;
 
+/// The length of a slot.
+const SLOT: Duration = Duration::from_millis(20);
+/// Slots that are made up for after a stall; beyond, time is taken to have stood still.
+const MAX_SLOTS: u32 = 10;
+
 /// One call's media: two legs, the agent's play-out queue and its taps.
+///
+/// Slots of 20 ms run from the first [`Input::Connect`] on; each slot every
+/// connected leg is heard and sent to once.
 #[derive(Debug)]
 pub struct Session {
-    started: Now,
+    caller: Option<Leg>,
+    target: Option<Leg>,
+    playout: Playout,
+    tone: Option<ToneSource>,
+    bridged: bool,
+    /// What the caller heard in the slot before was somebody speaking.
+    speaking: bool,
+    /// When the next slot is due.
+    next: Option<Now>,
+    /// Samples of slots gone by: the clock of the taps.
+    samples: u64,
+    seed: u64,
+    /// Slots fall on whole multiples of their length after this.
+    origin: Now,
+    outputs: VecDeque<Output>,
 }
 
 impl Session {
-    /// A session that starts now; `seed` chooses SSRCs and first sequence numbers.
+    /// A session without legs whose slots fall on whole multiples of 20 ms after `now`;
+    /// `seed` chooses SSRCs and first sequence numbers.
     #[must_use]
-    pub fn new(now: Now, seed: u64) -> Self {
-        let _ = seed;
-        Self { started: now }
+    pub const fn new(now: Now, seed: u64) -> Self {
+        Self {
+            origin: now,
+            caller: None,
+            target: None,
+            playout: Playout::new(),
+            tone: None,
+            bridged: false,
+            speaking: false,
+            next: None,
+            samples: 0,
+            seed,
+            outputs: VecDeque::new(),
+        }
     }
 
     /// Takes one input.
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
-        let _ = (now, input);
+        match input {
+            Input::Packet { side, from, data } => self.packet(now, side, from, data),
+            Input::Connect { side, media } => self.connect(now, side, media),
+            Input::Disconnect { side } => {
+                if let Some(leg) = self.leg_mut(side) {
+                    leg.connected = false;
+                }
+            }
+            Input::Play(audio) => {
+                if self.agent_is_heard() && self.playout.push(&audio) {
+                    self.outputs.push_back(Output::QueueFull);
+                }
+            }
+            Input::Mark(name) if self.agent_is_heard() => self.playout.mark(name),
+            Input::Mark(name) => self.playout.refuse_mark(name),
+            Input::Clear => self.playout.clear(),
+            Input::Tone(tone) => {
+                self.tone = tone.map(ToneSource::new);
+                self.silence_agent();
+            }
+            Input::Bridge(bridged) => {
+                self.bridged = bridged;
+                self.silence_agent();
+            }
+            Input::SendDtmf {
+                side,
+                digits,
+                duration_ms,
+            } => {
+                if let Some(leg) = self.leg_mut(side) {
+                    leg.queue_digits(&digits, duration_ms);
+                }
+            }
+            Input::Drain {
+                skip_trailing_silence,
+            } => self.playout.drain(skip_trailing_silence),
+        }
+        self.report_playout();
     }
 
-    /// Does what is due: one or more 20 ms slots.
+    /// Does what is due: the slots gone by since the last call.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.started = now;
+        let mut left = MAX_SLOTS;
+        while let Some(due) = self.next.filter(|due| *due <= now) {
+            if left == 0 {
+                self.next = Some(self.slot_after(now));
+                break;
+            }
+            left -= 1;
+            self.next = Some(due + SLOT);
+            self.slot(due);
+        }
     }
 
     /// The next output; drain to `None` after each input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
 
     /// When [`Self::handle_timeout`] is due.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Now> {
-        None
+    pub const fn poll_timeout(&self) -> Option<Now> {
+        self.next
     }
 
     /// When the last RTP packet of a leg came.
     #[must_use]
     pub fn last_packet(&self, side: Side) -> Option<Now> {
-        let _ = side;
-        None
+        self.leg(side)?.last_packet
     }
 
-    /// The figures of a leg.
+    /// The figures of a leg; they stay readable after [`Input::Disconnect`].
     #[must_use]
     pub fn figures(&self, side: Side) -> Figures {
-        let _ = side;
-        Figures::default()
+        self.leg(side).map(Leg::figures).unwrap_or_default()
+    }
+
+    fn packet(&mut self, now: Now, side: Side, from: SocketAddr, data: &[u8]) {
+        let leg = self.leg_mut(side).filter(|leg| leg.connected);
+        if let Some(digit) = leg.and_then(|leg| leg.receive(now, from, data)) {
+            self.pressed(side, digit);
+        }
+    }
+
+    fn connect(&mut self, now: Now, side: Side, media: LegMedia) {
+        match self.leg_mut(side).filter(|leg| leg.connected) {
+            Some(leg) => leg.update(media),
+            None => {
+                let random = self.random();
+                *self.place(side) = Some(Leg::new(media, random));
+            }
+        }
+        let slot = self.slot_after(now);
+        self.next.get_or_insert(slot);
+    }
+
+    fn slot_after(&self, now: Now) -> Now {
+        let into_slot = now.since(self.origin).as_nanos() % SLOT.as_nanos();
+        now + (SLOT - Duration::from_nanos(u64::try_from(into_slot).unwrap_or(0)))
+    }
+
+    /// One slot: hear both legs, send to both legs.
+    fn slot(&mut self, due: Now) {
+        let from_caller = self.hear(due, Side::Caller);
+        let from_target = self.hear(due, Side::Target);
+        self.samples += FRAME as u64;
+        let (to_caller, spurt) = self.for_caller(from_target);
+        self.send(Side::Caller, to_caller, spurt);
+        let to_target = from_caller
+            .filter(|_| self.bridged)
+            .unwrap_or(Audio::silence(Codec::Pcmu));
+        self.send(Side::Target, to_target, false);
+        self.report_playout();
+    }
+
+    /// What a leg says in this slot; the agent hears it too.
+    fn hear(&mut self, due: Now, side: Side) -> Option<Audio> {
+        let timestamp_ms = self.samples / 8;
+        let leg = self.leg_mut(side).filter(|leg| leg.connected)?;
+        let audio = leg.pull();
+        let digit = leg.overdue_digit(due);
+        self.outputs.push_back(Output::Heard {
+            side,
+            frame: audio.to(Codec::Pcmu),
+            timestamp_ms,
+        });
+        if let Some(digit) = digit {
+            self.pressed(side, digit);
+        }
+        Some(audio)
+    }
+
+    /// What the caller hears in this slot, and whether it starts a talk-spurt.
+    fn for_caller(&mut self, from_target: Option<Audio>) -> (Audio, bool) {
+        let early = self.tone.is_some() && self.target.as_ref().is_some_and(Leg::sounds);
+        if let Some(audio) = from_target.filter(|_| self.bridged || early) {
+            return (audio, !std::mem::replace(&mut self.speaking, true));
+        }
+        if let Some(tone) = &mut self.tone {
+            return (
+                Audio::ulaw(tone.next_frame()),
+                !std::mem::replace(&mut self.speaking, true),
+            );
+        }
+        self.speaking = false;
+        let played = self.playout.pull();
+        (Audio::ulaw(played.frame), played.spurt)
+    }
+
+    fn send(&mut self, side: Side, audio: Audio, spurt: bool) {
+        let (leg, outputs) = match side {
+            Side::Caller => (&mut self.caller, &mut self.outputs),
+            Side::Target => (&mut self.target, &mut self.outputs),
+        };
+        if let Some(leg) = leg.as_mut().filter(|leg| leg.connected) {
+            leg.send(audio, spurt, |to, data| {
+                outputs.push_back(Output::Rtp { side, to, data })
+            });
+        }
+    }
+
+    /// Reports a digit, and passes it on to the other leg while bridged.
+    fn pressed(&mut self, side: Side, digit: Digit) {
+        let Digit { digit, duration_ms } = digit;
+        self.outputs.push_back(Output::Dtmf {
+            side,
+            digit,
+            duration_ms,
+        });
+        if self.bridged
+            && let Some(other) = self.leg_mut(side.other())
+        {
+            other.queue_digits(digit.encode_utf8(&mut [0; 4]), duration_ms);
+        }
+    }
+
+    /// Whether what the agent plays reaches the caller now.
+    const fn agent_is_heard(&self) -> bool {
+        !self.bridged && self.tone.is_none()
+    }
+
+    fn silence_agent(&mut self) {
+        if !self.agent_is_heard() {
+            self.playout.clear();
+        }
+    }
+
+    fn report_playout(&mut self) {
+        while let Some(mark) = self.playout.reached.pop_front() {
+            let (name, played, sample) = (mark.name, mark.played, mark.sample);
+            self.outputs.push_back(Output::MarkPlayed {
+                name,
+                played,
+                sample,
+            });
+        }
+        if self.playout.drained() {
+            self.outputs.push_back(Output::Drained);
+        }
+    }
+
+    /// The next number of the seeded sequence (splitmix64).
+    const fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    const fn place(&mut self, side: Side) -> &mut Option<Leg> {
+        match side {
+            Side::Caller => &mut self.caller,
+            Side::Target => &mut self.target,
+        }
+    }
+
+    fn leg_mut(&mut self, side: Side) -> Option<&mut Leg> {
+        self.place(side).as_mut()
+    }
+
+    const fn leg(&self, side: Side) -> Option<&Leg> {
+        match side {
+            Side::Caller => self.caller.as_ref(),
+            Side::Target => self.target.as_ref(),
+        }
     }
 }

@@ -1,25 +1,72 @@
-//! Offer and answer.
+//! Offer and answer (RFC 3264).
 
-use crate::{Agreement, Description, Direction, Local, Unacceptable};
+use crate::description::{Address, PacketTime};
+use crate::write::{self, Audio};
+use crate::{Agreement, Description, Direction, Local, Stream, Unacceptable};
 use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
 
-/// Answers an offer.
+/// The payload type that we offer telephone events with.
+const OFFERED_EVENTS: u8 = 101;
+
+/// Answers an offer (RFC 3264 §6): the first audio stream that we can take is
+/// taken, every other stream is refused with port 0, and the order is kept.
 ///
 /// # Errors
 /// When there is nothing in it to agree on: refuse with 488.
 pub fn answer(offer: &Description, local: &Local) -> Result<(Bytes, Agreement), Unacceptable> {
-    let _ = (offer, local);
-    Err(Unacceptable::NoAudio)
+    let (chosen, agreement) = choose(offer.streams(), local)?;
+    let mut text = String::with_capacity(512);
+    write::session(&mut text, local, offer.time());
+    for (at, stream) in offer.streams().iter().enumerate() {
+        if at == chosen {
+            let audio = Audio {
+                codecs: &[(agreement.payload_type, agreement.codec)],
+                events: stream
+                    .events()
+                    .map(|(number, flash)| (number, if flash { "0-16" } else { "0-15" })),
+                ptime_ms: agreement.ptime_ms,
+                direction: agreement.direction,
+            };
+            write::audio(&mut text, local.port, &audio);
+        } else {
+            for part in [
+                "m=",
+                stream.media(),
+                " 0 ",
+                stream.transport(),
+                " ",
+                stream.formats(),
+                "\r\n",
+            ] {
+                text.push_str(part);
+            }
+        }
+    }
+    Ok((Bytes::from(text), agreement))
 }
 
-/// Writes an offer.
+/// Writes an offer: the codecs of `local` in its order, telephone events, the packet time.
 #[must_use]
 pub fn offer(local: &Local, direction: Direction) -> Bytes {
-    let _ = (local, direction);
-    Bytes::new()
+    let codecs: Vec<_> = local
+        .codecs
+        .iter()
+        .map(|codec| (codec.payload_type(), *codec))
+        .collect();
+    let mut text = String::with_capacity(320);
+    write::session(&mut text, local, (0, 0));
+    let audio = Audio {
+        codecs: &codecs,
+        events: Some((OFFERED_EVENTS, "0-16")),
+        ptime_ms: local.ptime_ms,
+        direction,
+    };
+    write::audio(&mut text, local.port, &audio);
+    Bytes::from(text)
 }
 
-/// Reads the answer to our [`offer`] made with the same `local` and `direction`.
+/// Reads the answer to our [`offer`] made with the same `local` and `direction` (RFC 3264 §7).
 ///
 /// # Errors
 /// When the answer refuses the stream or does not fit the offer.
@@ -28,6 +75,85 @@ pub fn accept(
     direction: Direction,
     answer: &Description,
 ) -> Result<Agreement, Unacceptable> {
-    let _ = (local, direction, answer);
-    Err(Unacceptable::NoAudio)
+    let [stream] = answer.streams() else {
+        return Err(Unacceptable::NotAnAnswer);
+    };
+    let agreement = take(stream, local)?;
+    let (ours, theirs) = (direction, agreement.direction);
+    Ok(Agreement {
+        direction: Direction::of(
+            ours.sends() && theirs.sends(),
+            ours.receives() && theirs.receives(),
+        ),
+        ..agreement
+    })
+}
+
+/// The first stream that can be taken, else the reason of the one that came closest.
+fn choose(streams: &[Stream], local: &Local) -> Result<(usize, Agreement), Unacceptable> {
+    let mut why = Unacceptable::NoAudio;
+    for (at, stream) in streams.iter().enumerate() {
+        match take(stream, local) {
+            Ok(agreement) => return Ok((at, agreement)),
+            Err(reason) if closeness(reason) > closeness(why) => why = reason,
+            Err(_) => {}
+        }
+    }
+    Err(why)
+}
+
+/// How far a stream got before it was refused.
+const fn closeness(reason: Unacceptable) -> u8 {
+    match reason {
+        Unacceptable::NoAudio | Unacceptable::NotAnAnswer => 0,
+        Unacceptable::Transport => 1,
+        Unacceptable::NoCodec => 2,
+        Unacceptable::BadAddress | Unacceptable::AddressType => 3,
+    }
+}
+
+/// What we agree on for one stream of the peer's.
+fn take(stream: &Stream, local: &Local) -> Result<Agreement, Unacceptable> {
+    if !stream.is_live_audio() {
+        return Err(Unacceptable::NoAudio);
+    }
+    if !stream.is_plain_rtp() {
+        return Err(Unacceptable::Transport);
+    }
+    let (payload_type, codec) = stream
+        .first_codec(&local.codecs)
+        .ok_or(Unacceptable::NoCodec)?;
+    let ip = reachable(stream.address, local.address)?;
+    Ok(Agreement {
+        remote: SocketAddr::new(ip, stream.port()),
+        codec,
+        payload_type,
+        dtmf: stream.events().map(|(number, _)| number),
+        ptime_ms: packet_time(stream.packet_time, local.ptime_ms),
+        direction: stream.direction().reversed(),
+        rtcp: stream.rtcp(ip),
+    })
+}
+
+fn reachable(address: Address, ours: IpAddr) -> Result<IpAddr, Unacceptable> {
+    match address {
+        Address::Unicast(ip) if ip.is_ipv4() != ours.is_ipv4() => Err(Unacceptable::AddressType),
+        Address::Unicast(ip) | Address::Hold(ip) => Ok(ip),
+        Address::Unusable | Address::Absent => Err(Unacceptable::BadAddress),
+    }
+}
+
+/// The packet time to send with: the peer's wish when it is a multiple of 10
+/// between 10 and 60, else ours; never above the peer's maximum.
+fn packet_time(theirs: PacketTime, ours: u16) -> u16 {
+    let usable = |ms: &u16| (10..=60).contains(ms) && ms.is_multiple_of(10);
+    let wanted = theirs
+        .wanted
+        .filter(usable)
+        .or(Some(ours).filter(usable))
+        .unwrap_or(20);
+    match theirs.most {
+        Some(most) if most >= 10 => wanted.min(most / 10 * 10),
+        Some(_) | None => wanted,
+    }
 }

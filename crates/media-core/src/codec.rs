@@ -1,0 +1,95 @@
+//! G.711 (ITU-T G.711): silence, conversion between the laws, gain.
+
+use crate::{Codec, FRAME, Frame};
+use audio_codec_algorithms::{
+    convert_alaw_to_ulaw, convert_ulaw_to_alaw, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw,
+};
+
+impl Codec {
+    /// The byte of digital silence.
+    #[must_use]
+    pub const fn silence(self) -> u8 {
+        match self {
+            Self::Pcmu => 0xFF,
+            Self::Pcma => 0xD5,
+        }
+    }
+
+    fn decode(self, byte: u8) -> i16 {
+        match self {
+            Self::Pcmu => decode_ulaw(byte),
+            Self::Pcma => decode_alaw(byte),
+        }
+    }
+
+    fn encode(self, sample: i16) -> u8 {
+        match self {
+            Self::Pcmu => encode_ulaw(sample),
+            Self::Pcma => encode_alaw(sample),
+        }
+    }
+}
+
+/// One frame in the law of the leg it came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Audio {
+    pub(crate) codec: Codec,
+    pub(crate) frame: Frame,
+}
+
+impl Audio {
+    /// A frame of digital silence.
+    pub(crate) const fn silence(codec: Codec) -> Self {
+        Self {
+            codec,
+            frame: [codec.silence(); FRAME],
+        }
+    }
+
+    /// A frame of the agent's or of a tone.
+    pub(crate) const fn ulaw(frame: Frame) -> Self {
+        Self {
+            codec: Codec::Pcmu,
+            frame,
+        }
+    }
+
+    /// The frame in another law; the same bytes if the law is the same.
+    pub(crate) fn to(self, codec: Codec) -> Frame {
+        match (self.codec, codec) {
+            (Codec::Pcmu, Codec::Pcmu) | (Codec::Pcma, Codec::Pcma) => self.frame,
+            (Codec::Pcmu, Codec::Pcma) => self.frame.map(convert_ulaw_to_alaw),
+            (Codec::Pcma, Codec::Pcmu) => self.frame.map(convert_alaw_to_ulaw),
+        }
+    }
+}
+
+/// A byte at a gain of 2 to the power of minus `halvings`.
+pub(crate) fn fade(codec: Codec, byte: u8, halvings: u8) -> u8 {
+    codec.encode(codec.decode(byte) >> halvings.min(15))
+}
+
+/// A linear sample as µ-law.
+pub(crate) fn ulaw(sample: i16) -> u8 {
+    Codec::Pcmu.encode(sample)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_of_one_law_is_silence_of_the_other() {
+        assert_eq!(Audio::silence(Codec::Pcmu).to(Codec::Pcma), [0xD5; FRAME]);
+        assert_eq!(Audio::silence(Codec::Pcma).to(Codec::Pcmu), [0xFF; FRAME]);
+    }
+
+    #[test]
+    fn fading_halves_the_amplitude() {
+        for codec in [Codec::Pcmu, Codec::Pcma] {
+            let loud = codec.encode(8000);
+            let faded = codec.decode(fade(codec, loud, 1));
+            assert!((3800..=4200).contains(&faded), "{faded}");
+        }
+    }
+}
