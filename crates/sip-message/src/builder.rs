@@ -108,6 +108,10 @@ impl Builder {
     /// Adds all fields of that name of another message, byte for byte and in order.
     #[must_use]
     pub fn copy<'a>(mut self, from: &'a Message, name: impl Into<HeaderName<'a>>) -> Self {
+        let name = name.into();
+        if name == HeaderName::ContentLength {
+            return self;
+        }
         for field in from.fields_named(name) {
             let line = offset(self.text.len());
             self.text.extend_from_slice(field.name);

@@ -2,12 +2,14 @@
 //!
 //! A fold (CRLF and white space) is linear white space, so folded values need no unfolding first.
 
-use nom::bytes::complete::{tag, take_while, take_while1};
+use nom::bytes::complete::{take_while, take_while1};
 use nom::character::complete::char;
-use nom::combinator::{opt, recognize, verify};
+use nom::combinator::{map_opt, opt, recognize};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, pair, preceded};
 use nom::{IResult, Parser};
+
+use crate::Param;
 
 const fn class(text: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
@@ -25,7 +27,6 @@ const fn class(text: &[u8]) -> [bool; 256] {
 }
 
 const TOKEN: [bool; 256] = class(b"-.!%*_+`'~");
-const HOST: [bool; 256] = class(b"-._[]:");
 const WORD: [bool; 256] = class(b"-.!%*_+`'~()<>:\\\"/[]?{}");
 
 /// Whether the byte may stand in a `token`.
@@ -97,27 +98,26 @@ pub(crate) fn quoted_string(input: &[u8]) -> IResult<&[u8], &[u8]> {
     .parse(input)
 }
 
-/// `gen-value`: a token, a host (IPv6 reference included) or a quoted string.
+/// `gen-value`: a quoted string or a text without separators, which takes in tokens, hosts and
+/// what peers put unquoted in spite of the grammar (`tag=a=b`).
 pub(crate) fn gen_value(input: &[u8]) -> IResult<&[u8], &[u8]> {
     nom::branch::alt((
         quoted_string,
-        take_while1(|byte| is_token_byte(byte) || HOST[usize::from(byte)]),
+        take_while1(|byte| !matches!(byte, 0..=b' ' | b';' | b',' | b'"' | b'<' | b'>' | 0x7f)),
     ))
     .parse(input)
 }
 
 /// `generic-param`: `token [ EQUAL gen-value ]`.
-pub(crate) fn generic_param(input: &[u8]) -> IResult<&[u8], (&[u8], Option<&[u8]>)> {
-    (token, opt(preceded(separator('='), gen_value))).parse(input)
+pub(crate) fn generic_param(input: &[u8]) -> IResult<&[u8], Param<'_>> {
+    let (rest, name) = token(input)?;
+    let (rest, value) = opt(preceded(separator('='), gen_value)).parse(rest)?;
+    Ok((rest, Param { name, value }))
 }
 
 /// Decimal digits that fit an unsigned 32-bit number.
 pub(crate) fn number(input: &[u8]) -> IResult<&[u8], u32> {
-    let (rest, digits) = take_while1(|byte: u8| byte.is_ascii_digit()).parse(input)?;
-    let fits = verify(tag(digits), |_: &[u8]| decimal(digits).is_some());
-    fits.map(|_| decimal(digits).unwrap_or_default())
-        .parse(input)
-        .map(|(_, value)| (rest, value))
+    map_opt(take_while1(|byte: u8| byte.is_ascii_digit()), decimal).parse(input)
 }
 
 /// The value of a non-empty string of digits, if it fits.

@@ -15,6 +15,7 @@ macro_rules! header_names {
         /// The name of a header field of this table, or any other.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
+        #[allow(clippy::enum_variant_names, reason = "CallId is the field's name")]
         pub(crate) enum Id { $($id,)* Other }
 
         const TABLE: &[(Id, &str)] = &[$((Id::$id, $long), $((Id::$id, $short),)?)*];
@@ -64,6 +65,7 @@ header_names! {
     ContentEncoding, "Content-Encoding", "e";
     ContentLanguage, "Content-Language";
     ContentLength, "Content-Length", "l";
+    ContentTransferEncoding, "Content-Transfer-Encoding";
     ContentType, "Content-Type", "c";
     CSeq, "CSeq";
     Date, "Date";
@@ -119,7 +121,7 @@ header_names! {
 }
 
 /// Longest name in the table, plus one.
-const LENGTHS: usize = 21;
+const LENGTHS: usize = 26;
 /// Most names of one length.
 const SAME_LENGTH: usize = 20;
 

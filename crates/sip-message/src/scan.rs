@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::grammar::{decimal, is_lws, is_token_byte};
 use crate::message::{Entry, Fields, Start};
@@ -44,7 +44,7 @@ impl Head {
 #[derive(Debug)]
 pub(crate) struct BadHead {
     error: ParseError,
-    head: Option<Head>,
+    head: Option<Box<Head>>,
 }
 
 impl BadHead {
@@ -56,11 +56,11 @@ impl BadHead {
 }
 
 /// Puts a request with a readable Via into the error.
-pub(crate) fn with_salvage(error: ParseError, message: Option<Message>) -> ParseError {
-    let salvage = message
+pub(crate) fn with_salvage(mut error: ParseError, message: Option<Message>) -> ParseError {
+    error.salvage = message
         .filter(|found| found.is_request() && found.via().is_ok())
         .map(Box::new);
-    ParseError { salvage, ..error }
+    error
 }
 
 /// Ranges hold 32-bit offsets; messages are far smaller (see `Limits`).
@@ -69,9 +69,9 @@ fn offset(at: usize) -> u32 {
 }
 
 /// Parses one datagram or one framed message.
-pub(crate) fn datagram(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
+pub(crate) fn datagram(mut bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
     let blank = bytes.chunks(2).take_while(|pair| *pair == b"\r\n").count() * 2;
-    let bytes = bytes.slice(blank..);
+    bytes.advance(blank);
     if bytes.is_empty() {
         return Err(ParseError::new("empty message", 0));
     }
@@ -93,8 +93,8 @@ pub(crate) fn datagram(bytes: Bytes, limits: &Limits) -> Result<Message, ParseEr
             Err(with_salvage(error, Some(found.with_bytes(bytes))))
         }
         Some(length) => {
-            let whole = bytes.slice(..found.len() + length);
-            Ok(found.with_bytes(whole))
+            bytes.truncate(found.len() + length);
+            Ok(found.with_bytes(bytes))
         }
         None => Ok(found.with_bytes(bytes)),
     }
@@ -143,7 +143,7 @@ pub(crate) fn head(bytes: &[u8], limits: &Limits) -> Result<Head, BadHead> {
         None => Ok(head),
         Some(error) => Err(BadHead {
             error,
-            head: Some(head),
+            head: Some(Box::new(head)),
         }),
     }
 }
@@ -269,7 +269,9 @@ fn start_line(bytes: &[u8], line: Range<usize>) -> Result<Start, BadStart> {
         .get(..4)
         .is_some_and(|head| head.eq_ignore_ascii_case(b"SIP/"))
     {
-        return status_line(text, first, line.start);
+        let (status, reason) = status_line(text).map_err(fatal)?;
+        let reason = offset(line.start + reason)..offset(line.end);
+        return Ok(Start::Response { status, reason });
     }
     let last = memchr::memrchr(b' ', text).filter(|last| *last > first);
     let last = last.ok_or_else(|| fatal("request line without version"))?;
@@ -300,28 +302,44 @@ fn is_version(text: &[u8]) -> bool {
     memchr::memchr(b'.', text).is_some_and(|dot| number(&text[..dot]) && number(&text[dot + 1..]))
 }
 
-fn status_line(text: &[u8], first: usize, at: usize) -> Result<Start, BadStart> {
-    let fatal = |what| BadStart {
-        error: ParseError::new(what, at),
-        start: None,
-    };
-    if &text[4..first] != b"2.0" {
-        return Err(fatal("SIP version not supported"));
+/// Reads a status line: the status code and where the reason phrase begins.
+pub(crate) fn status_line(text: &[u8]) -> Result<(u16, usize), &'static str> {
+    let malformed = "status line malformed";
+    let (name, rest) = text.split_at_checked(8).ok_or(malformed)?;
+    if !name.eq_ignore_ascii_case(b"SIP/2.0 ") {
+        return Err("SIP version not supported");
     }
-    let rest = &text[first + 1..];
     let status = rest
         .get(..3)
         .and_then(decimal)
         .and_then(|status| u16::try_from(status).ok());
-    let status = status.filter(|status| (100..700).contains(status));
-    let status = status.ok_or_else(|| fatal("status code malformed"))?;
+    let status = status
+        .filter(|status| (100..700).contains(status))
+        .ok_or(malformed)?;
     match rest.get(3) {
-        None | Some(b' ') => {}
-        Some(_) => return Err(fatal("status code malformed")),
+        None => Ok((status, text.len())),
+        Some(b' ') => Ok((status, 12)),
+        Some(_) => Err(malformed),
     }
-    let end = offset(at + text.len());
-    let reason = offset(at + first + 5).min(end)..end;
-    Ok(Start::Response { status, reason })
+}
+
+/// Reads the fields of a part of a multipart body; its head may be missing, or end with the part.
+pub(crate) fn part_head(bytes: &[u8]) -> (Fields, usize) {
+    let limits = Limits {
+        message_bytes: bytes.len(),
+        headers: 32,
+    };
+    let mut lines = Lines {
+        bytes,
+        at: 0,
+        error: None,
+    };
+    let mut fields = Fields::new();
+    let end = match collect(&mut lines, &mut fields, &limits) {
+        Ok(empty_line) => empty_line + 2,
+        Err(_) => bytes.len(),
+    };
+    (fields, end)
 }
 
 /// The stated length; several fields must agree (section 20.14).

@@ -157,10 +157,15 @@ impl StreamDecoder {
     }
 
     fn read_head(&mut self, end: usize) -> Result<Head, FramingError> {
-        let bytes = Bytes::copy_from_slice(&self.buffer[..end]);
-        let head = scan::head(&bytes, &self.limits).map_err(|bad| FramingError {
-            error: bad.into_error(bytes),
-        })?;
+        let head = match scan::head(&self.buffer[..end], &self.limits) {
+            Ok(head) => head,
+            Err(bad) => {
+                let bytes = self.buffer.split_to(end).freeze();
+                return Err(FramingError {
+                    error: bad.into_error(bytes),
+                });
+            }
+        };
         let needed = head.len().saturating_add(head.length.unwrap_or(0));
         if needed > self.limits.message_bytes {
             return Err(self.fail(ParseError::with_status(513, "message too large", end)));

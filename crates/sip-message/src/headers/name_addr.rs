@@ -6,10 +6,17 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{Params, params_end};
-use crate::grammar::{is_lws, is_token_byte, trim};
+use nom::branch::alt;
+use nom::bytes::complete::{take_while, take_while1};
+use nom::character::complete::char;
+use nom::sequence::delimited;
+use nom::{IResult, Parser};
+
+use super::via::range_in;
+use crate::grammar::{is_lws, is_token_byte, quoted_string, sws, trim};
 use crate::{ParseError, Uri, list};
 
-/// A display name, a URI and parameters. `*` of a Contact is read as an empty URI of no scheme.
+/// A display name, a URI and parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameAddr {
     raw: Bytes,
@@ -20,31 +27,16 @@ pub struct NameAddr {
 
 impl NameAddr {
     /// Reads one value, folds allowed. Without angle brackets, parameters belong to the header and
-    /// the URI may hold no comma, question mark or semicolon (section 20.10).
+    /// the URI may hold no comma, question mark or semicolon (section 20).
     pub fn parse(raw: Bytes) -> Result<Self, ParseError> {
-        let display = display_end(&raw)?;
-        let name = trim_range(&raw, 0..display);
-        let (uri, params) = if raw.get(display) == Some(&b'<') {
-            let inner = display + 1;
-            let close = memchr::memchr(b'>', &raw[inner..])
-                .map(|len| inner + len)
-                .ok_or(ParseError::new("angle bracket not closed", display))?;
-            (inner..close, close + 1)
-        } else {
-            let end = memchr::memchr(b';', &raw).unwrap_or(raw.len());
-            (trim_range(&raw, 0..end), end)
-        };
-        let bare = params == uri.end || raw.get(display) != Some(&b'<');
-        if bare && memchr::memchr2(b'?', b',', &raw[uri.clone()]).is_some() {
-            return Err(ParseError::new(
-                "address with ? or , needs angle brackets",
-                uri.start,
-            ));
-        }
-        params_end(&raw[params..], "address parameter malformed", params)?;
-        let uri = Uri::from_bytes(raw.slice(uri))?;
+        let parsed = alt((bracketed, bare)).parse(&raw[..]);
+        let (rest, (display, uri)) = parsed.map_err(|_| ParseError::new("address malformed", 0))?;
+        let params = raw.len() - rest.len();
+        params_end(rest, "address parameter malformed", params)?;
+        let display = range_in(&raw, display);
+        let uri = Uri::from_bytes(raw.slice_ref(uri))?;
         Ok(Self {
-            display: name,
+            display,
             uri,
             params,
             raw,
@@ -82,42 +74,27 @@ impl NameAddr {
         let Some(tag) = self.params().find("tag") else {
             return self.raw.clone();
         };
-        let name = super::via::range_in(&self.raw, tag.name);
+        let name = range_in(&self.raw, tag.name);
         let end = tag
             .value
-            .map_or(name.end, |value| super::via::range_in(&self.raw, value).end);
+            .map_or(name.end, |value| range_in(&self.raw, value).end);
         let start = memchr::memrchr(b';', &self.raw[..name.start]).unwrap_or(name.start);
         [&self.raw[..start], &self.raw[end..]].concat().into()
     }
 }
 
-/// Where the display name ends: at `<`, or 0 for an address without brackets.
-fn display_end(raw: &[u8]) -> Result<usize, ParseError> {
-    if raw.first() == Some(&b'"') {
-        let end = list::quoted_len(raw);
-        if end < 2 || raw.get(end - 1) != Some(&b'"') {
-            return Err(ParseError::new("quoted string not closed", 0));
-        }
-        let gap = raw[end..].iter().take_while(|byte| is_lws(**byte)).count();
-        return match raw.get(end + gap) {
-            Some(b'<') => Ok(end + gap),
-            _ => Err(ParseError::new("quoted name without <address>", end)),
-        };
-    }
-    let Some(open) = memchr::memchr(b'<', raw) else {
-        return Ok(0);
-    };
-    let plain = |byte: &u8| is_token_byte(*byte) || is_lws(*byte);
-    match raw[..open]
-        .iter()
-        .position(|byte| !plain(byte) && byte.is_ascii())
-    {
-        Some(_) if raw[..open].contains(&b';') => Ok(0),
-        Some(at) => Err(ParseError::new("display name needs quotes", at)),
-        None => Ok(open),
-    }
+/// `[ display-name ] LAQUOT addr-spec RAQUOT`; the display name may hold UTF-8 without quotes.
+fn bracketed(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
+    let words = take_while(|byte: u8| is_token_byte(byte) || is_lws(byte) || !byte.is_ascii());
+    let display = alt((quoted_string, words));
+    let address = delimited(char('<'), take_while1(|byte| byte != b'>'), char('>'));
+    let (rest, (display, _, address)) = (display, sws, address).parse(input)?;
+    Ok((rest, (trim(display), address)))
 }
 
-fn trim_range(raw: &[u8], range: Range<usize>) -> Range<usize> {
-    super::via::range_in(raw, trim(&raw[range]))
+/// `addr-spec` alone, up to the header's parameters.
+fn bare(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
+    let ends = |byte: u8| is_lws(byte) || matches!(byte, b';' | b',' | b'?' | b'<' | b'>' | b'"');
+    let (rest, address) = take_while1(|byte| !ends(byte)).parse(input)?;
+    Ok((rest, (&input[..0], address)))
 }

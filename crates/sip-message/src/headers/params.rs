@@ -47,10 +47,9 @@ impl<'a> Params<'a> {
     pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
         let mut rest = self.raw;
         std::iter::from_fn(move || {
-            let (after, (name, value)) =
-                preceded(separator(';'), generic_param).parse(rest).ok()?;
+            let (after, param) = preceded(separator(';'), generic_param).parse(rest).ok()?;
             rest = after;
-            Some(Param { name, value })
+            Some(param)
         })
     }
 

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use bytes::Bytes;
-use nom::bytes::complete::tag_no_case;
 use nom::combinator::opt;
 use nom::sequence::preceded;
 use nom::{IResult, Parser};
@@ -30,12 +29,7 @@ struct Head<'a> {
 }
 
 fn head(input: &[u8]) -> IResult<&[u8], Head<'_>> {
-    let protocol = (
-        tag_no_case("SIP"),
-        separator('/'),
-        tag_no_case("2.0"),
-        separator('/'),
-    );
+    let protocol = (token, separator('/'), token, separator('/'));
     let (rest, (_, transport, _, host, port)) = (
         protocol,
         token,
