@@ -28,7 +28,9 @@ pub struct Ids {
 
 impl std::fmt::Debug for Ids {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ids").field("counter", &self.counter).finish_non_exhaustive()
+        f.debug_struct("Ids")
+            .field("counter", &self.counter)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,7 +40,13 @@ impl Ids {
     pub fn new(seed: [u8; 32]) -> Self {
         let key = Zeroizing::new(seed);
         let node = letters(&mac(&key, "node", &[])[..NODE_LEN]);
-        Self { key, node, counter: 0, block: [0; 32], used: 32 }
+        Self {
+            key,
+            node,
+            counter: 0,
+            block: [0; 32],
+            used: 32,
+        }
     }
 
     /// A tag for From or To: 80 bits.
@@ -60,7 +68,9 @@ impl Ids {
     /// Whether a branch is one of this endpoint's: a Via with it has been here before.
     #[must_use]
     pub fn is_own_branch(&self, branch: &[u8]) -> bool {
-        branch.strip_prefix(MAGIC_COOKIE).is_some_and(|rest| rest.starts_with(self.node.as_bytes()))
+        branch
+            .strip_prefix(MAGIC_COOKIE)
+            .is_some_and(|rest| rest.starts_with(self.node.as_bytes()))
     }
 
     /// A Call-ID: 120 bits, without a host part.

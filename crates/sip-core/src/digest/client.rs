@@ -56,7 +56,11 @@ impl Authorization {
     /// The name of the header field.
     #[must_use]
     pub const fn name(&self) -> HeaderName<'static> {
-        if self.proxy { HeaderName::ProxyAuthorization } else { HeaderName::Authorization }
+        if self.proxy {
+            HeaderName::ProxyAuthorization
+        } else {
+            HeaderName::Authorization
+        }
     }
 }
 
@@ -95,11 +99,19 @@ impl Client {
     /// Takes the challenges of a 401 or 407. `Ok`: the request can be sent again with
     /// [`Self::authorize`]. Of several challenges by one realm the first that can be met counts,
     /// since servers list what they prefer first (RFC 8760 §2.4).
-    pub fn challenged(&mut self, response: &Message, credentials: &Credentials) -> Result<(), NoAnswer> {
+    pub fn challenged(
+        &mut self,
+        response: &Message,
+        credentials: &Credentials,
+    ) -> Result<(), NoAnswer> {
         let mut outcome = Err(NoAnswer::NoChallenge);
         let mut met: SmallVec<[(bool, Vec<u8>); 2]> = SmallVec::new();
-        let www = response.www_authenticate().map(|challenge| (false, challenge));
-        let proxy = response.proxy_authenticate().map(|challenge| (true, challenge));
+        let www = response
+            .www_authenticate()
+            .map(|challenge| (false, challenge));
+        let proxy = response
+            .proxy_authenticate()
+            .map(|challenge| (true, challenge));
         for (proxy, challenge) in www.chain(proxy) {
             let Ok(challenge) = challenge else { continue };
             let offer = match Session::read(proxy, &challenge, credentials) {
@@ -121,8 +133,16 @@ impl Client {
     }
 
     /// The header fields for a request: one for each realm that has challenged.
-    pub fn authorize(&mut self, credentials: &Credentials, ids: &mut Ids, request: Request<'_>) -> Vec<Authorization> {
-        self.sessions.iter_mut().map(|session| session.answer(credentials, ids, request)).collect()
+    pub fn authorize(
+        &mut self,
+        credentials: &Credentials,
+        ids: &mut Ids,
+        request: Request<'_>,
+    ) -> Vec<Authorization> {
+        self.sessions
+            .iter_mut()
+            .map(|session| session.answer(credentials, ids, request))
+            .collect()
     }
 
     /// Whether any realm has challenged, so that requests need header fields.
@@ -132,7 +152,10 @@ impl Client {
     }
 
     fn take(&mut self, mut offer: Session, stale: bool) -> Result<(), NoAnswer> {
-        let known = self.sessions.iter_mut().find(|known| known.proxy == offer.proxy && known.realm == offer.realm);
+        let known = self
+            .sessions
+            .iter_mut()
+            .find(|known| known.proxy == offer.proxy && known.realm == offer.realm);
         let Some(known) = known else {
             if self.sessions.len() >= REALMS {
                 return Err(NoAnswer::TooMany);
@@ -156,12 +179,20 @@ impl Client {
 }
 
 impl Session {
-    fn read(proxy: bool, challenge: &Challenge, credentials: &Credentials) -> Result<Self, NoAnswer> {
+    fn read(
+        proxy: bool,
+        challenge: &Challenge,
+        credentials: &Credentials,
+    ) -> Result<Self, NoAnswer> {
         if !challenge.is_digest() {
             return Err(NoAnswer::Unsupported);
         }
         let realm = challenge.param("realm").ok_or(NoAnswer::Unsupported)?;
-        if credentials.realm.as_ref().is_some_and(|ours| *ours.as_bytes() != *realm) {
+        if credentials
+            .realm
+            .as_ref()
+            .is_some_and(|ours| *ours.as_bytes() != *realm)
+        {
             return Err(NoAnswer::ForeignRealm);
         }
         let algorithm = match challenge.param("algorithm") {
@@ -171,7 +202,10 @@ impl Session {
         Ok(Self {
             proxy,
             realm: realm.into_owned(),
-            nonce: challenge.param("nonce").ok_or(NoAnswer::Unsupported)?.into_owned(),
+            nonce: challenge
+                .param("nonce")
+                .ok_or(NoAnswer::Unsupported)?
+                .into_owned(),
             opaque: challenge.param("opaque").map(std::borrow::Cow::into_owned),
             algorithm,
             protection: Protection::choose(challenge.param("qop").as_deref())?,
@@ -180,7 +214,12 @@ impl Session {
         })
     }
 
-    fn answer(&mut self, credentials: &Credentials, ids: &mut Ids, request: Request<'_>) -> Authorization {
+    fn answer(
+        &mut self,
+        credentials: &Credentials,
+        ids: &mut Ids,
+        request: Request<'_>,
+    ) -> Authorization {
         self.count = self.count.saturating_add(1);
         let count = format!("{:08x}", self.count);
         let cnonce = ids.cnonce();
@@ -188,7 +227,11 @@ impl Session {
         let qop = match self.protection {
             Protection::None => Qop::None,
             Protection::Auth => Qop::Auth { count, cnonce },
-            Protection::AuthInt => Qop::AuthInt { count, cnonce, body: request.body },
+            Protection::AuthInt => Qop::AuthInt {
+                count,
+                cnonce,
+                body: request.body,
+            },
         };
         let proof = Proof {
             algorithm: self.algorithm,
@@ -200,7 +243,10 @@ impl Session {
             uri: request.uri,
             qop,
         };
-        Authorization { proxy: self.proxy, value: self.write(&proof) }
+        Authorization {
+            proxy: self.proxy,
+            value: self.write(&proof),
+        }
     }
 
     fn write(&self, proof: &Proof<'_>) -> Bytes {
@@ -240,9 +286,13 @@ impl Session {
 impl Protection {
     /// `auth` where it is offered, else `auth-int`; none where none is.
     fn choose(offered: Option<&[u8]>) -> Result<Self, NoAnswer> {
-        let Some(offered) = offered else { return Ok(Self::None) };
+        let Some(offered) = offered else {
+            return Ok(Self::None);
+        };
         let has = |name: &[u8]| {
-            offered.split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(name))
+            offered
+                .split(|byte| *byte == b',')
+                .any(|option| option.trim_ascii().eq_ignore_ascii_case(name))
         };
         if has(b"auth") {
             Ok(Self::Auth)
@@ -255,5 +305,7 @@ impl Protection {
 }
 
 fn is_stale(challenge: &Challenge) -> bool {
-    challenge.param("stale").is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"))
+    challenge
+        .param("stale")
+        .is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"))
 }

@@ -141,14 +141,18 @@ impl Server {
 
     /// The values of WWW-Authenticate, one for each algorithm in the order given (RFC 8760 §2.3).
     pub fn challenge(&mut self, now: Now, algorithms: &[Algorithm], stale: bool) -> Vec<Bytes> {
-        algorithms.iter().map(|algorithm| self.one_challenge(now, *algorithm, stale)).collect()
+        algorithms
+            .iter()
+            .map(|algorithm| self.one_challenge(now, *algorithm, stale))
+            .collect()
     }
 
     /// Whether credentials are meant for this server's realm; those of other realms are passed
     /// over (RFC 3261 §22.3).
     #[must_use]
     pub fn is_for_us(&self, credentials: &Credentials) -> bool {
-        credentials.is_digest() && credentials.param("realm").as_deref() == Some(self.realm.as_bytes())
+        credentials.is_digest()
+            && credentials.param("realm").as_deref() == Some(self.realm.as_bytes())
     }
 
     /// Verifies credentials against the one user whom their name was found to mean. The digest
@@ -162,7 +166,9 @@ impl Server {
     ) -> Result<(), Denied> {
         let parts = Parts::read(credentials)?;
         self.check_claims(&parts, user)?;
-        let expected = parts.proof(self.realm.as_bytes(), method.as_bytes(), user).response();
+        let expected = parts
+            .proof(self.realm.as_bytes(), method.as_bytes(), user)
+            .response();
         let given = parts.response.to_ascii_lowercase();
         if !bool::from(expected.as_bytes().ct_eq(&given)) {
             return Err(Denied::Wrong);
@@ -223,19 +229,28 @@ impl Server {
             return None;
         }
         let (issued, serial) = (number(&nonce[..8]), number(&nonce[8..16]));
-        Some(Nonce { issued: Now::from_millis(issued), serial })
+        Some(Nonce {
+            issued: Now::from_millis(issued),
+            serial,
+        })
     }
 
     /// Accepts a nonce count once.
     fn note(&mut self, now: Now, nonce: &Nonce, count: u32) -> Result<(), Denied> {
         if let Some(used) = self.used.get_mut(&nonce.serial) {
-            return if used.is_new(count) { Ok(()) } else { Err(Denied::Replayed) };
+            return if used.is_new(count) {
+                Ok(())
+            } else {
+                Err(Denied::Replayed)
+            };
         }
         if nonce.serial < self.retired {
             return Err(Denied::Stale);
         }
         while self.used.len() >= self.memory {
-            let Some((serial, oldest)) = self.used.pop_first() else { break };
+            let Some((serial, oldest)) = self.used.pop_first() else {
+                break;
+            };
             // Serial numbers rise with time, so whatever came before an expired nonce has expired.
             if oldest.expires >= now {
                 self.retired = self.retired.max(serial + 1);
@@ -244,7 +259,14 @@ impl Server {
         if nonce.serial < self.retired {
             return Err(Denied::Stale);
         }
-        self.used.insert(nonce.serial, Used { expires: nonce.issued + self.life, highest: count, seen: 1 });
+        self.used.insert(
+            nonce.serial,
+            Used {
+                expires: nonce.issued + self.life,
+                highest: count,
+                seen: 1,
+            },
+        );
         Ok(())
     }
 }
@@ -258,7 +280,11 @@ impl Used {
             return true;
         }
         let behind = self.highest - count;
-        let bit = if behind < WINDOW { 1 << behind } else { return false };
+        let bit = if behind < WINDOW {
+            1 << behind
+        } else {
+            return false;
+        };
         let new = self.seen & bit == 0;
         self.seen |= bit;
         new
@@ -355,5 +381,7 @@ fn unhex(text: &[u8]) -> Option<[u8; NONCE_LEN / 2]> {
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

@@ -19,24 +19,48 @@ pub struct ClientInvite {
 #[derive(Clone, Debug)]
 enum State {
     /// Timer A is `retransmit`, absent on reliable transports; timer B is `give_up`.
-    Calling { retransmit: Option<Backoff>, give_up: Now },
+    Calling {
+        retransmit: Option<Backoff>,
+        give_up: Now,
+    },
     /// `give_up` is set by a CANCEL that may stay without effect, RFC 3261 §9.1.
-    Proceeding { give_up: Option<Now> },
+    Proceeding {
+        give_up: Option<Now>,
+    },
     /// Timer M is `until`.
-    Accepted { until: Now },
+    Accepted {
+        until: Now,
+    },
     /// Timer D is `until`.
-    Completed { ack: Bytes, until: Now },
+    Completed {
+        ack: Bytes,
+        until: Now,
+    },
     Terminated,
 }
 
 impl ClientInvite {
     /// Sends the INVITE.
-    pub fn new(now: Now, timers: Timers, reliable: bool, request: Message, out: &mut Outputs) -> Self {
+    pub fn new(
+        now: Now,
+        timers: Timers,
+        reliable: bool,
+        request: Message,
+        out: &mut Outputs,
+    ) -> Self {
         out.push_back(Output::Send(request.bytes().clone()));
         // Timer A has no cap of its own: timer B ends it.
         let retransmit = (!reliable).then(|| Backoff::new(now, timers.t1, timers.give_up()));
-        let state = State::Calling { retransmit, give_up: now + timers.give_up() };
-        Self { request, timers, reliable, state }
+        let state = State::Calling {
+            retransmit,
+            give_up: now + timers.give_up(),
+        };
+        Self {
+            request,
+            timers,
+            reliable,
+            state,
+        }
     }
 
     /// The INVITE, from which its CANCEL is made.
@@ -55,19 +79,29 @@ impl ClientInvite {
     /// Takes a response. The ACK for a final response other than 2xx is sent here; the one for
     /// 2xx belongs to the dialog (RFC 3261 §13.2.2.4).
     pub fn handle_response(&mut self, now: Now, response: &Message, out: &mut Outputs) {
-        let Some(status) = response.status() else { return };
+        let Some(status) = response.status() else {
+            return;
+        };
         match (&self.state, status) {
             (State::Calling { .. }, ..=199) => {
                 self.state = State::Proceeding { give_up: None };
                 out.push_back(Output::Pass(Box::new(response.clone())));
             }
-            (State::Proceeding { .. }, ..=199) => out.push_back(Output::Pass(Box::new(response.clone()))),
+            (State::Proceeding { .. }, ..=199) => {
+                out.push_back(Output::Pass(Box::new(response.clone())))
+            }
             (State::Calling { .. } | State::Proceeding { .. }, 200..=299) => {
-                self.state = State::Accepted { until: now + self.timers.give_up() };
+                self.state = State::Accepted {
+                    until: now + self.timers.give_up(),
+                };
                 out.push_back(Output::Pass(Box::new(response.clone())));
             }
-            (State::Calling { .. } | State::Proceeding { .. }, 300..) => self.refused(now, response, out),
-            (State::Accepted { .. }, 200..=299) => out.push_back(Output::Pass(Box::new(response.clone()))),
+            (State::Calling { .. } | State::Proceeding { .. }, 300..) => {
+                self.refused(now, response, out)
+            }
+            (State::Accepted { .. }, 200..=299) => {
+                out.push_back(Output::Pass(Box::new(response.clone())))
+            }
             (State::Completed { ack, .. }, 300..) => out.push_back(Output::Send(ack.clone())),
             (State::Accepted { .. }, ..=199 | 300..)
             | (State::Completed { .. }, ..=299)
@@ -79,7 +113,9 @@ impl ClientInvite {
     /// cancelled (RFC 3261 §9.1) and this transaction times out.
     pub fn cancelled(&mut self, now: Now) {
         match &mut self.state {
-            State::Proceeding { give_up: give_up @ None } => *give_up = Some(now + self.timers.give_up()),
+            State::Proceeding {
+                give_up: give_up @ None,
+            } => *give_up = Some(now + self.timers.give_up()),
             State::Proceeding { give_up: Some(_) }
             | State::Calling { .. }
             | State::Accepted { .. }
@@ -104,15 +140,23 @@ impl ClientInvite {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Outputs) {
         match &mut self.state {
-            State::Calling { give_up, .. } | State::Proceeding { give_up: Some(give_up) } if now >= *give_up => {
+            State::Calling { give_up, .. }
+            | State::Proceeding {
+                give_up: Some(give_up),
+            } if now >= *give_up => {
                 out.push_back(Output::TimedOut);
                 self.end(out);
             }
-            State::Calling { retransmit: Some(retransmit), .. } if retransmit.is_due(now) => {
+            State::Calling {
+                retransmit: Some(retransmit),
+                ..
+            } if retransmit.is_due(now) => {
                 retransmit.restart(now);
                 out.push_back(Output::Send(self.request.bytes().clone()));
             }
-            State::Accepted { until } | State::Completed { until, .. } if now >= *until => self.end(out),
+            State::Accepted { until } | State::Completed { until, .. } if now >= *until => {
+                self.end(out)
+            }
             State::Calling { .. }
             | State::Proceeding { .. }
             | State::Accepted { .. }
@@ -125,7 +169,10 @@ impl ClientInvite {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
         match &self.state {
-            State::Calling { retransmit, give_up } => earliest(retransmit.as_ref().map(Backoff::at), Some(*give_up)),
+            State::Calling {
+                retransmit,
+                give_up,
+            } => earliest(retransmit.as_ref().map(Backoff::at), Some(*give_up)),
             State::Proceeding { give_up } => *give_up,
             State::Accepted { until } | State::Completed { until, .. } => Some(*until),
             State::Terminated => None,
@@ -139,7 +186,10 @@ impl ClientInvite {
         if self.reliable {
             self.end(out);
         } else {
-            self.state = State::Completed { ack, until: now + self.timers.linger_after_refusal() };
+            self.state = State::Completed {
+                ack,
+                until: now + self.timers.linger_after_refusal(),
+            };
         }
     }
 

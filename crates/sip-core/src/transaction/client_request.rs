@@ -19,40 +19,77 @@ pub struct ClientRequest {
 #[derive(Clone, Debug)]
 enum State {
     /// Timer E is `retransmit`, absent on reliable transports; timer F is `give_up`.
-    Trying { retransmit: Option<Backoff>, give_up: Now },
+    Trying {
+        retransmit: Option<Backoff>,
+        give_up: Now,
+    },
     /// Timers E and F as in Trying; E now fires every T2.
-    Proceeding { retransmit: Option<Backoff>, give_up: Now },
+    Proceeding {
+        retransmit: Option<Backoff>,
+        give_up: Now,
+    },
     /// Timer K is `until`.
-    Completed { until: Now },
+    Completed {
+        until: Now,
+    },
     Terminated,
 }
 
 impl ClientRequest {
     /// Sends the request.
-    pub fn new(now: Now, timers: Timers, reliable: bool, request: Bytes, out: &mut Outputs) -> Self {
+    pub fn new(
+        now: Now,
+        timers: Timers,
+        reliable: bool,
+        request: Bytes,
+        out: &mut Outputs,
+    ) -> Self {
         out.push_back(Output::Send(request.clone()));
         let retransmit = (!reliable).then(|| Backoff::new(now, timers.t1, timers.t2));
-        let state = State::Trying { retransmit, give_up: now + timers.give_up() };
-        Self { request, timers, reliable, state }
+        let state = State::Trying {
+            retransmit,
+            give_up: now + timers.give_up(),
+        };
+        Self {
+            request,
+            timers,
+            reliable,
+            state,
+        }
     }
 
     /// Takes a response.
     pub fn handle_response(&mut self, now: Now, response: &Message, out: &mut Outputs) {
-        let Some(status) = response.status() else { return };
+        let Some(status) = response.status() else {
+            return;
+        };
         match (&self.state, status) {
-            (State::Trying { retransmit, give_up }, ..=199) => {
+            (
+                State::Trying {
+                    retransmit,
+                    give_up,
+                },
+                ..=199,
+            ) => {
                 let mut retransmit = *retransmit;
                 retransmit.iter_mut().for_each(Backoff::settle);
-                self.state = State::Proceeding { retransmit, give_up: *give_up };
+                self.state = State::Proceeding {
+                    retransmit,
+                    give_up: *give_up,
+                };
                 out.push_back(Output::Pass(Box::new(response.clone())));
             }
-            (State::Proceeding { .. }, ..=199) => out.push_back(Output::Pass(Box::new(response.clone()))),
+            (State::Proceeding { .. }, ..=199) => {
+                out.push_back(Output::Pass(Box::new(response.clone())))
+            }
             (State::Trying { .. } | State::Proceeding { .. }, 200..) => {
                 out.push_back(Output::Pass(Box::new(response.clone())));
                 if self.reliable {
                     self.end(out);
                 } else {
-                    self.state = State::Completed { until: now + self.timers.t4 };
+                    self.state = State::Completed {
+                        until: now + self.timers.t4,
+                    };
                 }
             }
             (State::Completed { .. } | State::Terminated, _) => {}
@@ -73,19 +110,28 @@ impl ClientRequest {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Outputs) {
         match &mut self.state {
-            State::Trying { give_up, .. } | State::Proceeding { give_up, .. } if now >= *give_up => {
+            State::Trying { give_up, .. } | State::Proceeding { give_up, .. }
+                if now >= *give_up =>
+            {
                 out.push_back(Output::TimedOut);
                 self.end(out);
             }
-            State::Trying { retransmit: Some(retransmit), .. }
-            | State::Proceeding { retransmit: Some(retransmit), .. }
-                if retransmit.is_due(now) =>
-            {
+            State::Trying {
+                retransmit: Some(retransmit),
+                ..
+            }
+            | State::Proceeding {
+                retransmit: Some(retransmit),
+                ..
+            } if retransmit.is_due(now) => {
                 retransmit.restart(now);
                 out.push_back(Output::Send(self.request.clone()));
             }
             State::Completed { until } if now >= *until => self.end(out),
-            State::Trying { .. } | State::Proceeding { .. } | State::Completed { .. } | State::Terminated => {}
+            State::Trying { .. }
+            | State::Proceeding { .. }
+            | State::Completed { .. }
+            | State::Terminated => {}
         }
     }
 
@@ -93,9 +139,14 @@ impl ClientRequest {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
         match &self.state {
-            State::Trying { retransmit, give_up } | State::Proceeding { retransmit, give_up } => {
-                earliest(retransmit.as_ref().map(Backoff::at), Some(*give_up))
+            State::Trying {
+                retransmit,
+                give_up,
             }
+            | State::Proceeding {
+                retransmit,
+                give_up,
+            } => earliest(retransmit.as_ref().map(Backoff::at), Some(*give_up)),
             State::Completed { until } => Some(*until),
             State::Terminated => None,
         }

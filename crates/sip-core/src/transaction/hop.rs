@@ -7,7 +7,9 @@ use sip_message::{HeaderName, Message};
 /// branch), From, Call-ID and Route, the response's To.
 #[must_use]
 pub fn ack_for(invite: &Message, response: &Message) -> Bytes {
-    let to = response.header(HeaderName::To).or_else(|| invite.header(HeaderName::To));
+    let to = response
+        .header(HeaderName::To)
+        .or_else(|| invite.header(HeaderName::To));
     derive(invite, "ACK", to.as_deref().unwrap_or_default())
 }
 
@@ -31,9 +33,23 @@ fn derive(invite: &Message, method: &str, to: &[u8]) -> Bytes {
     for route in invite.fields_named(HeaderName::Route) {
         put(&mut text, "Route", &route.value());
     }
-    put(&mut text, "From", invite.header(HeaderName::From).as_deref().unwrap_or_default());
+    put(
+        &mut text,
+        "From",
+        invite
+            .header(HeaderName::From)
+            .as_deref()
+            .unwrap_or_default(),
+    );
     put(&mut text, "To", to);
-    put(&mut text, "Call-ID", invite.header(HeaderName::CallId).as_deref().unwrap_or_default());
+    put(
+        &mut text,
+        "Call-ID",
+        invite
+            .header(HeaderName::CallId)
+            .as_deref()
+            .unwrap_or_default(),
+    );
     let cseq = invite.header(HeaderName::CSeq);
     text.put_slice(b"CSeq: ");
     text.put_slice(super::key::digits(cseq.as_deref().unwrap_or_default()));

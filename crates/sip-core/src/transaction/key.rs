@@ -43,7 +43,12 @@ impl Key {
     pub fn client(message: &Message) -> Option<Self> {
         let via = message.via().ok()?;
         let branch = via.branch()?;
-        Some(Self(Text::default().part(b"c").part(branch).part(message.method().as_str().as_bytes())))
+        Some(Self(
+            Text::default()
+                .part(b"c")
+                .part(branch)
+                .part(message.method().as_str().as_bytes()),
+        ))
     }
 
     /// The key of a request that came to us, and of our responses to it: branch, sent-by and
@@ -65,7 +70,9 @@ impl Key {
     fn of_request(message: &Message, method: &str) -> Option<Self> {
         let via = message.via().ok()?;
         match via.branch() {
-            Some(branch) if branch.starts_with(MAGIC_COOKIE) && branch.len() > MAGIC_COOKIE.len() => {
+            Some(branch)
+                if branch.starts_with(MAGIC_COOKIE) && branch.len() > MAGIC_COOKIE.len() =>
+            {
                 Some(Self(
                     Text::default()
                         .part(b"s")
@@ -120,12 +127,17 @@ impl MergeKey {
 }
 
 fn port(via: &Via) -> SmallVec<[u8; 2]> {
-    via.port().map(|port| SmallVec::from(port.to_le_bytes())).unwrap_or_default()
+    via.port()
+        .map(|port| SmallVec::from(port.to_le_bytes()))
+        .unwrap_or_default()
 }
 
 /// The digits that a value begins with: the number of a CSeq.
 pub(crate) fn digits(value: &[u8]) -> &[u8] {
-    let end = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
+    let end = value
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(value.len());
     &value[..end]
 }
 

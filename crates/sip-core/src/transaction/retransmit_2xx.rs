@@ -25,7 +25,13 @@ impl Retransmit2xx {
     #[must_use]
     pub fn new(now: Now, timers: Timers, response: Bytes) -> Self {
         let retransmit = Backoff::new(now, timers.t1, timers.t2);
-        Self { response, state: State::Waiting { retransmit, give_up: now + timers.give_up() } }
+        Self {
+            response,
+            state: State::Waiting {
+                retransmit,
+                give_up: now + timers.give_up(),
+            },
+        }
     }
 
     /// The ACK came: nothing more is sent.
@@ -65,7 +71,10 @@ impl Retransmit2xx {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
         match &self.state {
-            State::Waiting { retransmit, give_up } => Some(retransmit.at().min(*give_up)),
+            State::Waiting {
+                retransmit,
+                give_up,
+            } => Some(retransmit.at().min(*give_up)),
             State::Over => None,
         }
     }

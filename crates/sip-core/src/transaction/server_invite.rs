@@ -17,13 +17,23 @@ pub struct ServerInvite {
 
 #[derive(Clone, Debug)]
 enum State {
-    Proceeding { last: Option<Bytes> },
+    Proceeding {
+        last: Option<Bytes>,
+    },
     /// Timer L is `until`.
-    Accepted { until: Now },
+    Accepted {
+        until: Now,
+    },
     /// Timer G is `retransmit`, absent on reliable transports; timer H is `give_up`.
-    Completed { response: Bytes, retransmit: Option<Backoff>, give_up: Now },
+    Completed {
+        response: Bytes,
+        retransmit: Option<Backoff>,
+        give_up: Now,
+    },
     /// Timer I is `until`.
-    Confirmed { until: Now },
+    Confirmed {
+        until: Now,
+    },
     Terminated,
 }
 
@@ -32,12 +42,22 @@ impl ServerInvite {
     /// 200 ms for something better), so no timer runs before the final response.
     #[must_use]
     pub const fn new(timers: Timers, reliable: bool) -> Self {
-        Self { timers, reliable, state: State::Proceeding { last: None } }
+        Self {
+            timers,
+            reliable,
+            state: State::Proceeding { last: None },
+        }
     }
 
     /// Sends a response of the transaction user. A 2xx may be given again while Accepted: its
     /// retransmission belongs to the dialog (RFC 3261 §13.3.1.4, [`super::Retransmit2xx`]).
-    pub fn respond(&mut self, now: Now, status: u16, response: Bytes, out: &mut Outputs) -> Result<(), Misuse> {
+    pub fn respond(
+        &mut self,
+        now: Now,
+        status: u16,
+        response: Bytes,
+        out: &mut Outputs,
+    ) -> Result<(), Misuse> {
         match (&mut self.state, status) {
             (_, ..=99 | 700..) => return Err(Misuse::NoStatus),
             (State::Proceeding { last }, 100..=199) => {
@@ -45,13 +65,20 @@ impl ServerInvite {
                 out.push_back(Output::Send(response));
             }
             (State::Proceeding { .. }, 200..=299) => {
-                self.state = State::Accepted { until: now + self.timers.give_up() };
+                self.state = State::Accepted {
+                    until: now + self.timers.give_up(),
+                };
                 out.push_back(Output::Send(response));
             }
             (State::Proceeding { .. }, 300..=699) => {
                 out.push_back(Output::Send(response.clone()));
-                let retransmit = (!self.reliable).then(|| Backoff::new(now, self.timers.t1, self.timers.t2));
-                self.state = State::Completed { response, retransmit, give_up: now + self.timers.give_up() };
+                let retransmit =
+                    (!self.reliable).then(|| Backoff::new(now, self.timers.t1, self.timers.t2));
+                self.state = State::Completed {
+                    response,
+                    retransmit,
+                    give_up: now + self.timers.give_up(),
+                };
             }
             (State::Accepted { .. }, 200..=299) => out.push_back(Output::Send(response)),
             (State::Accepted { .. }, 100..=199 | 300..=699)
@@ -65,7 +92,10 @@ impl ServerInvite {
     /// The INVITE came again.
     pub fn handle_request_again(&mut self, out: &mut Outputs) {
         match &self.state {
-            State::Proceeding { last: Some(response) } | State::Completed { response, .. } => {
+            State::Proceeding {
+                last: Some(response),
+            }
+            | State::Completed { response, .. } => {
                 out.push_back(Output::Send(response.clone()));
             }
             State::Proceeding { last: None }
@@ -80,14 +110,18 @@ impl ServerInvite {
     pub fn handle_ack(&mut self, now: Now, ack: &Message, out: &mut Outputs) {
         match &self.state {
             State::Completed { .. } if self.reliable => self.end(out),
-            State::Completed { .. } => self.state = State::Confirmed { until: now + self.timers.t4 },
+            State::Completed { .. } => {
+                self.state = State::Confirmed {
+                    until: now + self.timers.t4,
+                }
+            }
             State::Accepted { .. } => out.push_back(Output::Pass(Box::new(ack.clone()))),
             State::Proceeding { .. } | State::Confirmed { .. } | State::Terminated => {}
         }
     }
 
     /// The transport could not deliver a response: the transaction user learns it and the
-    /// transaction stays as it is (RFC 6026 §8.9), since the peer may ask again.
+    /// transaction stays as it is (RFC 6026 §7.1), since the peer may ask again.
     pub fn handle_failure(&mut self, out: &mut Outputs) {
         match self.state {
             State::Proceeding { .. } | State::Accepted { .. } | State::Completed { .. } => {
@@ -104,11 +138,17 @@ impl ServerInvite {
                 out.push_back(Output::TimedOut);
                 self.end(out);
             }
-            State::Completed { response, retransmit: Some(retransmit), .. } if retransmit.is_due(now) => {
+            State::Completed {
+                response,
+                retransmit: Some(retransmit),
+                ..
+            } if retransmit.is_due(now) => {
                 retransmit.restart(now);
                 out.push_back(Output::Send(response.clone()));
             }
-            State::Accepted { until } | State::Confirmed { until } if now >= *until => self.end(out),
+            State::Accepted { until } | State::Confirmed { until } if now >= *until => {
+                self.end(out)
+            }
             State::Proceeding { .. }
             | State::Accepted { .. }
             | State::Completed { .. }
@@ -121,9 +161,11 @@ impl ServerInvite {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
         match &self.state {
-            State::Completed { retransmit, give_up, .. } => {
-                earliest(retransmit.as_ref().map(Backoff::at), Some(*give_up))
-            }
+            State::Completed {
+                retransmit,
+                give_up,
+                ..
+            } => earliest(retransmit.as_ref().map(Backoff::at), Some(*give_up)),
             State::Accepted { until } | State::Confirmed { until } => Some(*until),
             State::Proceeding { .. } | State::Terminated => None,
         }

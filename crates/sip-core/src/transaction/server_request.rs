@@ -18,11 +18,20 @@ pub struct ServerRequest {
 enum State {
     /// `too_late` is when the client's timer F has fired; before `settled` an unreliable
     /// transport carries no 100.
-    Trying { settled: Now, too_late: Now },
+    Trying {
+        settled: Now,
+        too_late: Now,
+    },
     /// `too_late` as in Trying.
-    Proceeding { last: Bytes, too_late: Now },
+    Proceeding {
+        last: Bytes,
+        too_late: Now,
+    },
     /// Timer J is `until`.
-    Completed { response: Bytes, until: Now },
+    Completed {
+        response: Bytes,
+        until: Now,
+    },
     Terminated,
 }
 
@@ -30,20 +39,40 @@ impl ServerRequest {
     /// Takes charge of a request.
     #[must_use]
     pub fn new(now: Now, timers: Timers, reliable: bool) -> Self {
-        let state = State::Trying { settled: now + timers.settled(), too_late: now + timers.give_up() };
-        Self { timers, reliable, state }
+        let state = State::Trying {
+            settled: now + timers.settled(),
+            too_late: now + timers.give_up(),
+        };
+        Self {
+            timers,
+            reliable,
+            state,
+        }
     }
 
     /// Sends a response of the transaction user.
-    pub fn respond(&mut self, now: Now, status: u16, response: Bytes, out: &mut Outputs) -> Result<(), Misuse> {
+    pub fn respond(
+        &mut self,
+        now: Now,
+        status: u16,
+        response: Bytes,
+        out: &mut Outputs,
+    ) -> Result<(), Misuse> {
         match (&self.state, status) {
             (_, ..=99 | 700..) => Err(Misuse::NoStatus),
             (_, 101..=199) => Err(Misuse::Provisional),
             (_, 408) => Err(Misuse::RequestTimeout),
-            (State::Completed { .. } | State::Terminated, 100 | 200..=699) => Err(Misuse::AlreadyAnswered),
-            (State::Trying { settled, .. }, 100) if !self.reliable && now < *settled => Err(Misuse::TooEarly),
+            (State::Completed { .. } | State::Terminated, 100 | 200..=699) => {
+                Err(Misuse::AlreadyAnswered)
+            }
+            (State::Trying { settled, .. }, 100) if !self.reliable && now < *settled => {
+                Err(Misuse::TooEarly)
+            }
             (State::Trying { too_late, .. } | State::Proceeding { too_late, .. }, 100) => {
-                self.state = State::Proceeding { last: response.clone(), too_late: *too_late };
+                self.state = State::Proceeding {
+                    last: response.clone(),
+                    too_late: *too_late,
+                };
                 out.push_back(Output::Send(response));
                 Ok(())
             }
@@ -65,7 +94,7 @@ impl ServerRequest {
     }
 
     /// The transport could not deliver a response: the transaction user learns it and the
-    /// transaction stays as it is (RFC 6026 §8.9).
+    /// transaction stays as it is (RFC 6026 §7.1).
     pub fn handle_failure(&mut self, out: &mut Outputs) {
         match self.state {
             State::Trying { .. } | State::Proceeding { .. } | State::Completed { .. } => {
@@ -78,12 +107,17 @@ impl ServerRequest {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Outputs) {
         match &self.state {
-            State::Trying { too_late, .. } | State::Proceeding { too_late, .. } if now >= *too_late => {
+            State::Trying { too_late, .. } | State::Proceeding { too_late, .. }
+                if now >= *too_late =>
+            {
                 out.push_back(Output::TimedOut);
                 self.end(out);
             }
             State::Completed { until, .. } if now >= *until => self.end(out),
-            State::Trying { .. } | State::Proceeding { .. } | State::Completed { .. } | State::Terminated => {}
+            State::Trying { .. }
+            | State::Proceeding { .. }
+            | State::Completed { .. }
+            | State::Terminated => {}
         }
     }
 
@@ -102,7 +136,10 @@ impl ServerRequest {
         if self.reliable {
             self.end(out);
         } else {
-            self.state = State::Completed { response, until: now + self.timers.give_up() };
+            self.state = State::Completed {
+                response,
+                until: now + self.timers.give_up(),
+            };
         }
     }
 

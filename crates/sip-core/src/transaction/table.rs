@@ -9,7 +9,8 @@ use timebase::Now;
 
 use super::key::Seeded;
 use super::{
-    ClientInvite, ClientRequest, Key, MergeKey, Misuse, Output, Outputs, ServerInvite, ServerRequest, Timers,
+    ClientInvite, ClientRequest, Key, MergeKey, Misuse, Output, Outputs, ServerInvite,
+    ServerRequest, Timers,
 };
 
 /// The number of a transaction; none is used twice.
@@ -122,7 +123,13 @@ impl<C: Clone> Table<C> {
     }
 
     /// Sends a request of ours in a transaction of its own. Its top Via has a branch of ours.
-    pub fn send(&mut self, now: Now, request: &Message, reliable: bool, context: C) -> Result<TxId, Refused> {
+    pub fn send(
+        &mut self,
+        now: Now,
+        request: &Message,
+        reliable: bool,
+        context: C,
+    ) -> Result<TxId, Refused> {
         if self.census.client_invites + self.census.client_requests >= self.limits.clients {
             return Err(Refused::Full);
         }
@@ -132,16 +139,34 @@ impl<C: Clone> Table<C> {
         }
         let out = &mut self.scratch;
         let machine = if request.method() == Method::Invite {
-            Machine::ClientInvite(Box::new(ClientInvite::new(now, self.timers, reliable, request.clone(), out)))
+            Machine::ClientInvite(Box::new(ClientInvite::new(
+                now,
+                self.timers,
+                reliable,
+                request.clone(),
+                out,
+            )))
         } else {
-            Machine::ClientRequest(ClientRequest::new(now, self.timers, reliable, request.bytes().clone(), out))
+            Machine::ClientRequest(ClientRequest::new(
+                now,
+                self.timers,
+                reliable,
+                request.bytes().clone(),
+                out,
+            ))
         };
         Ok(self.begin(key, None, machine, context))
     }
 
     /// Begins the transaction of a request that [`Self::handle_request`] did not know. Not for
     /// ACK.
-    pub fn serve(&mut self, now: Now, request: &Message, reliable: bool, context: C) -> Result<TxId, Refused> {
+    pub fn serve(
+        &mut self,
+        now: Now,
+        request: &Message,
+        reliable: bool,
+        context: C,
+    ) -> Result<TxId, Refused> {
         if self.census.server_invites + self.census.server_requests >= self.limits.servers {
             return Err(Refused::Full);
         }
@@ -184,7 +209,13 @@ impl<C: Clone> Table<C> {
     }
 
     /// Gives the response to a request of another.
-    pub fn respond(&mut self, now: Now, id: TxId, status: u16, response: Bytes) -> Result<(), Misuse> {
+    pub fn respond(
+        &mut self,
+        now: Now,
+        id: TxId,
+        status: u16,
+        response: Bytes,
+    ) -> Result<(), Misuse> {
         self.change(id, |machine, out| match machine {
             Machine::ServerInvite(machine) => machine.respond(now, status, response, out),
             Machine::ServerRequest(machine) => machine.respond(now, status, response, out),
@@ -212,7 +243,10 @@ impl<C: Clone> Table<C> {
     pub fn can_cancel(&self, id: TxId) -> bool {
         match self.entries.get(&id).map(|entry| &entry.machine) {
             Some(Machine::ClientInvite(machine)) => machine.is_proceeding(),
-            Some(Machine::ClientRequest(_) | Machine::ServerInvite(_) | Machine::ServerRequest(_)) | None => false,
+            Some(
+                Machine::ClientRequest(_) | Machine::ServerInvite(_) | Machine::ServerRequest(_),
+            )
+            | None => false,
         }
     }
 
@@ -227,7 +261,11 @@ impl<C: Clone> Table<C> {
     /// The transaction that sent this message.
     #[must_use]
     pub fn sender_of(&self, message: &Message) -> Option<TxId> {
-        let key = if message.is_request() { Key::client(message)? } else { Key::server(message)? };
+        let key = if message.is_request() {
+            Key::client(message)?
+        } else {
+            Key::server(message)?
+        };
         self.by_key.get(&key).copied()
     }
 
@@ -255,7 +293,10 @@ impl<C: Clone> Table<C> {
     /// The transactions whose context `wanted` accepts, in order of their beginning. Looks at all
     /// of them: for rare events, such as the loss of a connection.
     pub fn find(&self, wanted: impl Fn(&C) -> bool) -> Vec<TxId> {
-        let found = self.entries.iter().filter(|(_, entry)| wanted(&entry.context));
+        let found = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| wanted(&entry.context));
         let mut found: Vec<TxId> = found.map(|(id, _)| *id).collect();
         found.sort_unstable();
         found
@@ -290,6 +331,15 @@ impl<C: Clone> Table<C> {
         self.census
     }
 
+    /// Whether nothing is left of any transaction.
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.entries.is_empty()
+            && self.by_key.is_empty()
+            && self.merges.is_empty()
+            && self.deadlines.is_empty()
+    }
+
     fn begin(&mut self, key: Key, merge: Option<MergeKey>, machine: Machine, context: C) -> TxId {
         let id = TxId(self.next);
         self.next += 1;
@@ -298,19 +348,36 @@ impl<C: Clone> Table<C> {
         if let Some(merge) = &merge {
             self.merges.entry(merge.clone()).or_insert(id);
         }
-        self.entries.insert(id, Entry { key, merge, deadline: None, context, machine });
+        self.entries.insert(
+            id,
+            Entry {
+                key,
+                merge,
+                deadline: None,
+                context,
+                machine,
+            },
+        );
         self.change(id, |_, _| ());
         id
     }
 
     /// Lets `act` change a machine, then queues what the machine wants done and notes its deadline.
-    fn change<R>(&mut self, id: TxId, act: impl FnOnce(&mut Machine, &mut Outputs) -> R) -> Option<R> {
+    fn change<R>(
+        &mut self,
+        id: TxId,
+        act: impl FnOnce(&mut Machine, &mut Outputs) -> R,
+    ) -> Option<R> {
         let entry = self.entries.get_mut(&id)?;
         let result = act(&mut entry.machine, &mut self.scratch);
         let mut ended = false;
         for output in self.scratch.drain(..) {
             ended |= output == Output::Ended;
-            self.steps.push_back(Step { id, context: entry.context.clone(), output });
+            self.steps.push_back(Step {
+                id,
+                context: entry.context.clone(),
+                output,
+            });
         }
         let deadline = entry.machine.poll_timeout();
         if deadline != entry.deadline {
@@ -327,10 +394,15 @@ impl<C: Clone> Table<C> {
     }
 
     fn remove(&mut self, id: TxId) {
-        let Some(entry) = self.entries.remove(&id) else { return };
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
         *self.count(&entry.machine) -= 1;
         self.by_key.remove(&entry.key);
-        if let Some(merge) = entry.merge.filter(|merge| self.merges.get(merge) == Some(&id)) {
+        if let Some(merge) = entry
+            .merge
+            .filter(|merge| self.merges.get(merge) == Some(&id))
+        {
             self.merges.remove(&merge);
         }
         if let Some(at) = entry.deadline {

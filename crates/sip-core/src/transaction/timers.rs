@@ -17,7 +17,11 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
+        Self {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+        }
     }
 }
 
@@ -59,7 +63,11 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// First due one `interval` after `now`.
     pub(crate) fn new(now: Now, interval: Duration, cap: Duration) -> Self {
-        Self { at: now + interval, interval, cap }
+        Self {
+            at: now + interval,
+            interval,
+            cap,
+        }
     }
 
     /// When it is next due.
