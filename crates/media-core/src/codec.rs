@@ -59,8 +59,17 @@ impl Audio {
         match (self.codec, codec) {
             (Codec::Pcmu, Codec::Pcmu) | (Codec::Pcma, Codec::Pcma) => self.frame,
             (Codec::Pcmu, Codec::Pcma) => self.frame.map(convert_ulaw_to_alaw),
-            (Codec::Pcma, Codec::Pcmu) => self.frame.map(convert_alaw_to_ulaw),
+            (Codec::Pcma, Codec::Pcmu) => self.frame.map(alaw_to_ulaw),
         }
+    }
+}
+
+/// A-law has no zero; its two smallest values, which are its silence, become that of µ-law.
+fn alaw_to_ulaw(byte: u8) -> u8 {
+    match byte {
+        0xD5 => 0xFF,
+        0x55 => 0x7F,
+        byte => convert_alaw_to_ulaw(byte),
     }
 }
 

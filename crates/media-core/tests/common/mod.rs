@@ -1,0 +1,137 @@
+//! A session on virtual time, with hand-made packets.
+#![allow(dead_code)]
+
+use media_core::{Codec, Input, LegMedia, Output, Session, Side};
+use std::net::SocketAddr;
+use timebase::Now;
+
+pub fn address(side: Side) -> SocketAddr {
+    match side {
+        Side::Caller => ([198, 51, 100, 1], 4000).into(),
+        Side::Target => ([198, 51, 100, 2], 6000).into(),
+    }
+}
+
+pub fn media(side: Side) -> LegMedia {
+    LegMedia {
+        remote: address(side),
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        dtmf: Some(101),
+        ptime_ms: 20,
+        send: true,
+        receive: true,
+    }
+}
+
+pub fn rtp(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x80, payload_type];
+    packet.extend_from_slice(&sequence.to_be_bytes());
+    packet.extend_from_slice(&timestamp.to_be_bytes());
+    packet.extend_from_slice(&7_u32.to_be_bytes());
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// A packet that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub marker: bool,
+    pub payload_type: u8,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    pub to: SocketAddr,
+    pub payload: Vec<u8>,
+}
+
+pub fn sent(output: &Output, wanted: Side) -> Option<Sent> {
+    match output {
+        Output::Rtp { side, to, data } if *side == wanted => Some(Sent {
+            marker: data[1] & 0x80 != 0,
+            payload_type: data[1] & 0x7F,
+            sequence: u16::from_be_bytes([data[2], data[3]]),
+            timestamp: u32::from_be_bytes([data[4], data[5], data[6], data[7]]),
+            ssrc: u32::from_be_bytes([data[8], data[9], data[10], data[11]]),
+            to: *to,
+            payload: data[12..].to_vec(),
+        }),
+        Output::Rtp { .. }
+        | Output::Heard { .. }
+        | Output::Dtmf { .. }
+        | Output::MarkPlayed { .. }
+        | Output::Drained
+        | Output::QueueFull => None,
+    }
+}
+
+pub struct World {
+    pub session: Session,
+    pub millis: u64,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            session: Session::new(Now::ZERO, 1),
+            millis: 0,
+        }
+    }
+
+    pub fn with_caller() -> Self {
+        let mut world = Self::new();
+        world.input(Input::Connect {
+            side: Side::Caller,
+            media: media(Side::Caller),
+        });
+        world
+    }
+
+    pub fn now(&self) -> Now {
+        Now::from_millis(self.millis)
+    }
+
+    pub fn input(&mut self, input: Input<'_>) {
+        self.session.handle_input(self.now(), input);
+    }
+
+    pub fn packet(&mut self, side: Side, data: &[u8]) {
+        self.input(Input::Packet {
+            side,
+            from: address(side),
+            data,
+        });
+    }
+
+    /// One slot; gives its outputs.
+    pub fn slot(&mut self) -> Vec<Output> {
+        self.millis += 20;
+        self.session.handle_timeout(self.now());
+        self.outputs()
+    }
+
+    pub fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.session.poll_output()).collect()
+    }
+
+    /// Slots with nothing coming in; gives what was sent to a side.
+    pub fn sent(&mut self, side: Side, slots: usize) -> Vec<Sent> {
+        (0..slots)
+            .flat_map(|_| self.slot())
+            .filter_map(|output| sent(&output, side))
+            .collect()
+    }
+}
+
+/// Audio like speech: swelling syllables of two harmonics, as µ-law without digital silence.
+pub fn speech(samples: usize) -> Vec<u8> {
+    (0..samples)
+        .map(|at| {
+            let time = at as f64 / 8000.0;
+            let swell = (time * 9.0).sin().abs() * 9000.0;
+            let voice = (time * 870.0).sin() + 0.5 * (time * 2610.0).sin();
+            let byte = audio_codec_algorithms::encode_ulaw((swell * voice) as i16);
+            if byte == 0xFF { 0xFE } else { byte }
+        })
+        .collect()
+}
