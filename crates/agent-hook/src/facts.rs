@@ -56,3 +56,35 @@ impl fmt::Debug for HookToken {
         f.write_str("HookToken(hidden)")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A call to test with.
+    pub(crate) fn facts() -> CallFacts {
+        CallFacts {
+            call: "call-1".to_owned(),
+            account: "lab".into(),
+            transfer: "t-1".into(),
+            conversation: "c-1".to_owned(),
+            from: "+15550100".to_owned(),
+            to: "agent".to_owned(),
+            sip_call_id: "abc@sbc".to_owned(),
+            referred_by: None,
+            input: InputContext {
+                task_name: Some("pay".to_owned()),
+                input_variables: None,
+            },
+            token: HookToken::random(),
+            resume: false,
+            checkpoint: None,
+        }
+    }
+
+    #[test]
+    fn token_is_not_shown_by_debug() {
+        let facts = facts();
+        assert!(!format!("{facts:?}").contains(facts.token.expose()));
+    }
+}

@@ -5,8 +5,10 @@
 //! out, and nothing in it may block. [`Hooks::connect`] makes one for a call.
 
 mod agent;
+mod builtin;
 mod facts;
 mod hooks;
+mod twilio;
 
 pub use agent::{Agent, AgentEvent, AgentInput, AgentOutput, Phase, Track, TransferOutcome, When};
 pub use facts::{CallFacts, HookToken};

@@ -1,0 +1,52 @@
+//! Messages that are passed over: counted each time, logged once a stream.
+
+use std::collections::BTreeSet;
+
+/// Why a message of the agent is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ignored {
+    UnknownEvent,
+    BadJson,
+    BadFields,
+    BadPayload,
+    Binary,
+    WrongStream,
+    BadMark,
+}
+
+impl Ignored {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::UnknownEvent => "unknown_event",
+            Self::BadJson => "bad_json",
+            Self::BadFields => "bad_fields",
+            Self::BadPayload => "bad_payload",
+            Self::Binary => "binary",
+            Self::WrongStream => "wrong_stream",
+            Self::BadMark => "bad_mark",
+        }
+    }
+}
+
+/// What was passed over on one stream.
+#[derive(Debug, Default)]
+pub(super) struct IgnoredLog {
+    seen: BTreeSet<Ignored>,
+}
+
+impl IgnoredLog {
+    /// Counts one; says whether it is the first of its kind.
+    pub(super) fn note(&mut self, why: Ignored, stream_sid: &str) -> bool {
+        metrics::counter!("handback_hook_messages_ignored_total", "reason" => why.name())
+            .increment(1);
+        let first = self.seen.insert(why);
+        if first {
+            tracing::info!(
+                stream_sid,
+                reason = why.name(),
+                "message of the agent ignored (said once a stream)"
+            );
+        }
+        first
+    }
+}
