@@ -14,6 +14,8 @@ use call_control::transfer::{AccountId, NewTransfer, OutputContext, Transfer, Tr
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{error, warn};
@@ -25,7 +27,7 @@ use crate::vault::EncryptionKey;
 use crate::Times;
 use rows::{NewRow, Row};
 use work::{Done, Key, PORTION, Work};
-use writer::{Job, Writer};
+use writer::{Answer, Job, Writer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -190,11 +192,35 @@ impl Sqlite {
 
     /// A full queue is refused at once; work that is not answered in time is not begun, or undone.
     async fn write(&self, work: Work) -> Result<Done, Unavailable> {
+        let claims = if let Work::Claim { key, .. } = &work { Some(key.clone()) } else { None };
         let (answer, answered) = oneshot::channel();
-        self.jobs.try_send(Job { work, answer }).map_err(|_| Unavailable)?;
-        match timeout(self.patience, answered).await {
+        self.jobs.try_send(Job { work, answer: Some(answer) }).map_err(|_| Unavailable)?;
+        let mut waiting = Waiting { answered, claims, jobs: &self.jobs };
+        match timeout(self.patience, &mut waiting.answered).await {
             Ok(Ok(done)) => done,
             Ok(Err(_)) | Err(_) => Err(Unavailable),
+        }
+    }
+}
+
+/// Waits for an answer. A claim that is answered but not heard, since its caller gave up at that very
+/// moment, is released.
+struct Waiting<'a> {
+    answered: oneshot::Receiver<Answer>,
+    claims: Option<Key>,
+    jobs: &'a mpsc::Sender<Job>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(key) = self.claims.take() else { return };
+        self.answered.close();
+        let Ok(Ok(Done::Claimed(Claim::Claimed { fence, .. }))) = self.answered.try_recv() else { return };
+        let job = Job { work: Work::Release { key, fence }, answer: None };
+        let Err(TrySendError::Full(job)) = self.jobs.try_send(job) else { return };
+        let jobs = self.jobs.clone();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { drop(jobs.send(job).await) });
         }
     }
 }

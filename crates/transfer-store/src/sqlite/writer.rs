@@ -15,11 +15,20 @@ use crate::vault::EncryptionKey;
 /// Pieces of work committed together at most.
 const BATCH: usize = 256;
 
+pub(super) type Answer = Result<Done, Unavailable>;
+
 /// Work, and who waits for it. Whoever waits no longer drops the receiver, and the work is not begun.
+/// Work that nobody waits for from the start is done whatever happens.
 #[derive(Debug)]
 pub(super) struct Job {
     pub work: Work,
-    pub answer: oneshot::Sender<Result<Done, Unavailable>>,
+    pub answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl Job {
+    fn is_abandoned(&self) -> bool {
+        self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
 }
 
 pub(super) struct Writer {
@@ -27,7 +36,7 @@ pub(super) struct Writer {
     pub options: SqliteConnectOptions,
     pub key: EncryptionKey,
     pub connection: Option<SqliteConnection>,
-    /// Claims whose caller never learnt of them; they are released before anything else is done.
+    /// Releases of claims whose caller never learnt of them; done before anything else.
     pub undo: Vec<Work>,
     /// Held while the database is in use.
     pub lock: File,
@@ -70,7 +79,7 @@ impl Writer {
     async fn commit(&mut self, mut batch: impl ExactSizeIterator<Item = Job>) {
         let mut finished = Finished::with_capacity(batch.len());
         let outcome = self.transact(&mut batch, &mut finished).await;
-        batch.for_each(refuse);
+        batch.for_each(|job| self.refuse(job));
         match outcome {
             Ok(connection) => {
                 self.connection = Some(connection);
@@ -102,17 +111,17 @@ impl Writer {
             }
         }
         for job in batch {
-            if job.answer.is_closed() {
+            if job.is_abandoned() {
                 continue;
             }
             match job.work.perform(&mut transaction, &self.key).await {
                 Ok(done) => finished.push((job, done)),
                 Err(WorkError::Row(problem)) => {
                     error!(%problem, "a stored transfer cannot be read");
-                    refuse(job);
+                    self.refuse(job);
                 }
                 Err(WorkError::Sql(problem)) => {
-                    refuse(job);
+                    self.refuse(job);
                     return Err(problem);
                 }
             }
@@ -123,8 +132,9 @@ impl Writer {
 
     fn answer(&mut self, finished: Finished) {
         for (job, done) in finished {
-            if let Err(undelivered) = job.answer.send(Ok(done)) {
-                self.undo.extend(undelivered.ok().and_then(|done| undoing(&job.work, &done)));
+            let Some(answer) = job.answer else { continue };
+            if let Err(Ok(undelivered)) = answer.send(Ok(done)) {
+                self.undo.extend(undoing(&job.work, &undelivered));
             }
         }
     }
@@ -134,14 +144,17 @@ impl Writer {
     fn fail(&mut self, finished: Finished) {
         for (job, done) in finished {
             self.undo.extend(undoing(&job.work, &done));
-            refuse(job);
+            self.refuse(job);
         }
     }
-}
 
-/// Whoever waits no longer need not be told.
-fn refuse(job: Job) {
-    drop(job.answer.send(Err(Unavailable)));
+    fn refuse(&mut self, job: Job) {
+        match job.answer {
+            // Whoever waits no longer need not be told.
+            Some(answer) => drop(answer.send(Err(Unavailable))),
+            None => self.undo.push(job.work),
+        }
+    }
 }
 
 /// What undoes a claim.

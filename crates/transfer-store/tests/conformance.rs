@@ -1,0 +1,272 @@
+//! The rules of a transfer's life: one suite, run on every kind of store.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use call_control::transfer::{AccountId, Status, Transfer, TransferId};
+use common::{Folder, Hands, account, claimed, full_transfer, output, transfer};
+use timebase::UnixMillis;
+use transfer_store::{Claim, Completion, Fence, RegisterError, Release, Store, StoreOptions, Swept};
+
+const START: i64 = 1_736_946_366_123;
+
+/// A store of one kind and the clock that it reads.
+struct World {
+    store: Store,
+    hands: Hands,
+    _folder: Option<Folder>,
+}
+
+impl World {
+    async fn memory() -> Self {
+        let hands = Hands::at(START);
+        Self { store: Store::open("memory://", hands.options()).await.unwrap(), hands, _folder: None }
+    }
+
+    async fn sqlite() -> Self {
+        let (hands, folder) = (Hands::at(START), Folder::new());
+        Self { store: Store::open(&folder.url(), hands.options()).await.unwrap(), hands, _folder: Some(folder) }
+    }
+
+    async fn read(&self, id: &str) -> Transfer {
+        self.store.fetch(&account(), &TransferId::from(id)).await.unwrap().unwrap()
+    }
+
+    async fn claim(&self, id: &str) -> Claim {
+        self.store.claim(&account(), &TransferId::from(id)).await.unwrap()
+    }
+
+    async fn release(&self, id: &str, fence: Fence) -> Release {
+        self.store.release(&account(), &TransferId::from(id), fence).await.unwrap()
+    }
+
+    async fn complete(&self, id: &str, fence: Fence, task: Option<&str>) -> Completion {
+        self.store.complete(&account(), &TransferId::from(id), fence, task.map(output)).await.unwrap()
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.hands.now()
+    }
+}
+
+macro_rules! on_every_store {
+    ($(async fn $name:ident($world:ident) $body:block)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                async fn story($world: World) $body
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn in_memory() {
+                    story(World::memory().await).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn in_sqlite() {
+                    story(World::sqlite().await).await;
+                }
+            }
+        )*
+    };
+}
+
+on_every_store! {
+    async fn a_registered_transfer_is_read_back_as_it_came(world) {
+        let stored = world.store.register(full_transfer("t")).await.unwrap();
+        assert_eq!(stored.registered, full_transfer("t"));
+        assert_eq!((stored.status, stored.created_at), (Status::Active, UnixMillis(START)));
+        assert_eq!(world.read("t").await, stored);
+        let variables = stored.registered.input.unwrap().input_variables.unwrap();
+        assert_eq!(serde_json::to_string(&variables).unwrap(), r#"{"z":1.50,"a":{"b":[true,null,12345678901234567890]},"text":"ü\"\\"}"#);
+    }
+
+    async fn the_same_id_is_a_duplicate_in_its_account_only(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        assert_eq!(world.store.register(full_transfer("t")).await, Err(RegisterError::Duplicate));
+        assert!(world.read("t").await.registered.sip.is_none());
+        let elsewhere = AccountId::from("other");
+        let mut other = transfer("t");
+        other.account = elsewhere.clone();
+        world.store.register(other).await.unwrap();
+        world.claim("t").await;
+        let untouched = world.store.fetch(&elsewhere, &TransferId::from("t")).await.unwrap().unwrap();
+        assert_eq!(untouched.status, Status::Active);
+    }
+
+    async fn an_unknown_id_is_neither_read_nor_claimed(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        let other = AccountId::from("other");
+        assert_eq!(world.store.fetch(&other, &TransferId::from("t")).await.unwrap(), None);
+        assert_eq!(world.store.claim(&other, &TransferId::from("t")).await.unwrap(), Claim::Unknown);
+        assert_eq!(world.claim("T").await, Claim::Unknown);
+    }
+
+    async fn a_claim_makes_the_transfer_ongoing_and_stamps_the_call(world) {
+        world.store.register(full_transfer("t")).await.unwrap();
+        world.hands.forward(Duration::from_secs(3));
+        let Claim::Claimed { transfer, .. } = world.claim("t").await else { panic!("not claimed") };
+        assert_eq!((transfer.status, transfer.call_received_at), (Status::Ongoing, Some(world.now())));
+        assert_eq!(transfer.registered, full_transfer("t"));
+        assert_eq!(world.read("t").await, *transfer);
+        assert_eq!(world.claim("t").await, Claim::Ongoing);
+    }
+
+    async fn of_a_thousand_racing_claims_exactly_one_wins(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        let mut racers = tokio::task::JoinSet::new();
+        for _ in 0..1000 {
+            let store = world.store.clone();
+            racers.spawn(async move { store.claim(&account(), &TransferId::from("t")).await.unwrap() });
+        }
+        let outcomes = racers.join_all().await;
+        let winners = outcomes.iter().filter(|claim| matches!(claim, Claim::Claimed { .. })).count();
+        let losers = outcomes.iter().filter(|claim| **claim == Claim::Ongoing).count();
+        assert_eq!((winners, losers), (1, 999));
+    }
+
+    async fn a_claim_undone_leaves_the_transfer_as_it_was(world) {
+        let before = world.store.register(full_transfer("t")).await.unwrap();
+        let fence = claimed(&world.store, "t").await;
+        assert_eq!(world.release("t", fence).await, Release::Released);
+        assert_eq!(world.read("t").await, before);
+        assert!(claimed(&world.store, "t").await > fence);
+    }
+
+    async fn only_the_latest_claim_may_write(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        let old = claimed(&world.store, "t").await;
+        world.release("t", old).await;
+        assert_eq!(world.complete("t", old, Some("late")).await, Completion::Stale);
+        assert_eq!(world.release("t", old).await, Release::Stale);
+        let new = claimed(&world.store, "t").await;
+        assert_eq!(world.release("t", old).await, Release::Stale);
+        assert_eq!(world.complete("t", old, None).await, Completion::Stale);
+        assert_eq!(world.read("t").await.status, Status::Ongoing);
+        assert_eq!(world.complete("t", new, Some("done")).await, Completion::Written);
+        assert_eq!(world.release("t", new).await, Release::Stale);
+    }
+
+    async fn the_time_to_live_counts_from_the_registration_even_after_an_undone_claim(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        world.hands.forward(Duration::from_secs(599));
+        let fence = claimed(&world.store, "t").await;
+        world.hands.forward(Duration::from_secs(1));
+        assert_eq!(world.read("t").await.status, Status::Ongoing);
+        world.release("t", fence).await;
+        assert_eq!(world.read("t").await.status, Status::Expired);
+        assert_eq!(world.claim("t").await, Claim::Over);
+    }
+
+    async fn a_transfer_past_its_time_to_live_reads_expired_at_once(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        world.hands.forward(Duration::from_millis(599_999));
+        assert_eq!(world.read("t").await.status, Status::Active);
+        world.hands.forward(Duration::from_millis(1));
+        let unswept = world.read("t").await;
+        assert_eq!(unswept.status, Status::Expired);
+        assert_eq!(world.claim("t").await, Claim::Over);
+        assert_eq!(world.store.sweep().await.unwrap(), Swept { expired: 1, deleted: 0 });
+        assert_eq!(world.read("t").await, unswept);
+        assert_eq!(world.claim("t").await, Claim::Over);
+        assert_eq!(world.store.register(transfer("t")).await, Err(RegisterError::Duplicate));
+        assert_eq!(world.store.sweep().await.unwrap(), Swept::default());
+    }
+
+    async fn the_first_completion_sets_the_time_for_good_and_a_later_one_replaces_the_output(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        let fence = claimed(&world.store, "t").await;
+        world.hands.forward(Duration::from_secs(20));
+        let first = world.now();
+        assert_eq!(world.complete("t", fence, Some("one")).await, Completion::Written);
+        world.hands.forward(Duration::from_secs(20));
+        assert_eq!(world.complete("t", fence, Some("two")).await, Completion::Written);
+        let read = world.read("t").await;
+        assert_eq!((read.status, read.completed_at), (Status::Completed, Some(first)));
+        assert_eq!(read.output, Some(output("two")));
+        assert_eq!(world.claim("t").await, Claim::Over);
+    }
+
+    async fn a_caller_who_hangs_up_after_a_completion_leaves_the_last_output(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        let fence = claimed(&world.store, "t").await;
+        world.complete("t", fence, Some("one")).await;
+        assert_eq!(world.complete("t", fence, None).await, Completion::Written);
+        assert_eq!(world.complete("t", fence, Some("late")).await, Completion::Closed);
+        assert_eq!(world.read("t").await.output, Some(output("one")));
+    }
+
+    async fn a_completion_after_the_hang_up_never_shows(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        let fence = claimed(&world.store, "t").await;
+        assert_eq!(world.complete("t", fence, None).await, Completion::Written);
+        assert_eq!(world.complete("t", fence, Some("late")).await, Completion::Closed);
+        assert_eq!(world.complete("t", fence, None).await, Completion::Written);
+        let read = world.read("t").await;
+        assert_eq!((read.status, read.output), (Status::Completed, None));
+        assert_eq!(read.completed_at, Some(UnixMillis(START)));
+    }
+
+    async fn an_unclaimed_transfer_cannot_be_completed(world) {
+        world.store.register(transfer("t")).await.unwrap();
+        assert_eq!(world.complete("t", Fence(0), Some("x")).await, Completion::Stale);
+        assert_eq!(world.complete("unknown", Fence(0), None).await, Completion::Stale);
+        assert_eq!(world.read("t").await.status, Status::Active);
+    }
+
+    async fn finished_transfers_are_deleted_after_their_keep_time(world) {
+        for id in ["completed", "expired", "ongoing"] {
+            world.store.register(transfer(id)).await.unwrap();
+        }
+        let fence = claimed(&world.store, "completed").await;
+        claimed(&world.store, "ongoing").await;
+        world.complete("completed", fence, None).await;
+        world.hands.forward(Duration::from_secs(601));
+        assert_eq!(world.store.sweep().await.unwrap(), Swept { expired: 1, deleted: 0 });
+        world.hands.forward(StoreOptions::default().keep - Duration::from_secs(601));
+        assert_eq!(world.store.sweep().await.unwrap(), Swept { expired: 0, deleted: 1 });
+        assert!(world.store.fetch(&account(), &TransferId::from("completed")).await.unwrap().is_none());
+        world.hands.forward(Duration::from_secs(600));
+        assert_eq!(world.store.sweep().await.unwrap(), Swept { expired: 0, deleted: 1 });
+        assert_eq!(world.read("ongoing").await.status, Status::Ongoing);
+    }
+
+    async fn a_sweep_of_many_does_all_of_them(world) {
+        for number in 0..1203 {
+            world.store.register(transfer(&format!("t{number}"))).await.unwrap();
+        }
+        world.hands.forward(Duration::from_secs(600));
+        assert_eq!(world.store.sweep().await.unwrap(), Swept { expired: 1203, deleted: 0 });
+    }
+
+    async fn what_a_dead_node_had_ongoing_is_completed_without_output(world) {
+        for id in ["waiting", "lost", "finished"] {
+            world.store.register(full_transfer(id)).await.unwrap();
+        }
+        let lost = claimed(&world.store, "lost").await;
+        let finished = claimed(&world.store, "finished").await;
+        world.complete("finished", finished, Some("x")).await;
+        world.hands.forward(Duration::from_secs(9));
+        assert_eq!(world.store.recover("another").await.unwrap(), []);
+        let recovered = world.store.recover("gw-1").await.unwrap();
+        assert_eq!(recovered, [world.read("lost").await]);
+        assert_eq!((recovered[0].status, recovered[0].completed_at), (Status::Completed, Some(world.now())));
+        assert_eq!(recovered[0].output, None);
+        assert_eq!(world.complete("lost", lost, Some("ghost")).await, Completion::Stale);
+        assert_eq!(world.read("waiting").await.status, Status::Active);
+        assert_eq!(world.read("finished").await.output, Some(output("x")));
+        assert_eq!(world.store.recover("gw-1").await.unwrap(), []);
+    }
+
+    async fn every_kind_of_id_is_told_from_its_like(world) {
+        let ids = ["a", "A", "a%20", "a'--", "\"a\"", "a/b", "~!@#$^&*()_+|{}:<>?", "a ", "ä"];
+        for id in ids {
+            world.store.register(transfer(id)).await.unwrap();
+        }
+        for id in ids {
+            assert_eq!(world.read(id).await.registered.id.as_str(), id);
+        }
+    }
+}
