@@ -20,18 +20,26 @@ impl Message {
         self.fields_named(name).next().map(|field| field.raw)
     }
 
-    fn address(&self, name: HeaderName<'static>) -> Result<Option<NameAddr>, ParseError> {
-        self.whole(name)
-            .map(|raw| NameAddr::parse(self.share(raw)))
-            .transpose()
+    fn address(
+        &self,
+        name: HeaderName<'static>,
+        what: &'static str,
+    ) -> Result<Option<NameAddr>, ParseError> {
+        let raw = self.whole(name);
+        raw.map(|raw| self.name_addr(raw, what)).transpose()
     }
 
     fn addresses(
         &self,
         name: HeaderName<'static>,
+        what: &'static str,
     ) -> impl Iterator<Item = Result<NameAddr, ParseError>> {
         self.raw_values(name)
-            .map(|raw| NameAddr::parse(self.share(raw)))
+            .map(move |raw| self.name_addr(raw, what))
+    }
+
+    fn name_addr(&self, raw: &[u8], what: &'static str) -> Result<NameAddr, ParseError> {
+        NameAddr::parse(self.share(raw)).map_err(|error| ParseError { what, ..error })
     }
 
     fn number(
@@ -66,13 +74,13 @@ impl Message {
 
     /// From (section 20.20).
     pub fn from(&self) -> Result<NameAddr, ParseError> {
-        self.address(HeaderName::From)?
+        self.address(HeaderName::From, "From malformed")?
             .ok_or(ParseError::new("From missing", 0))
     }
 
     /// To (section 20.39).
     pub fn to(&self) -> Result<NameAddr, ParseError> {
-        self.address(HeaderName::To)?
+        self.address(HeaderName::To, "To malformed")?
             .ok_or(ParseError::new("To missing", 0))
     }
 
@@ -105,32 +113,35 @@ impl Message {
     pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr, ParseError>> {
         self.raw_values(HeaderName::Contact)
             .filter(|raw| *raw != b"*")
-            .map(|raw| NameAddr::parse(self.share(raw)))
+            .map(|raw| self.name_addr(raw, "Contact malformed"))
     }
 
     /// Route (section 20.34), topmost first.
     pub fn routes(&self) -> impl Iterator<Item = Result<NameAddr, ParseError>> {
-        self.addresses(HeaderName::Route)
+        self.addresses(HeaderName::Route, "Route malformed")
     }
 
     /// Record-Route (section 20.30), topmost first.
     pub fn record_routes(&self) -> impl Iterator<Item = Result<NameAddr, ParseError>> {
-        self.addresses(HeaderName::RecordRoute)
+        self.addresses(HeaderName::RecordRoute, "Record-Route malformed")
     }
 
     /// P-Asserted-Identity (RFC 3325 section 9.1): at most a sip or sips and a tel URI.
     pub fn asserted_identities(&self) -> impl Iterator<Item = Result<NameAddr, ParseError>> {
-        self.addresses(HeaderName::PAssertedIdentity)
+        self.addresses(
+            HeaderName::PAssertedIdentity,
+            "P-Asserted-Identity malformed",
+        )
     }
 
     /// Refer-To (RFC 3515 section 2.1).
     pub fn refer_to(&self) -> Result<Option<NameAddr>, ParseError> {
-        self.address(HeaderName::ReferTo)
+        self.address(HeaderName::ReferTo, "Refer-To malformed")
     }
 
     /// Referred-By (RFC 3892 section 3).
     pub fn referred_by(&self) -> Result<Option<NameAddr>, ParseError> {
-        self.address(HeaderName::ReferredBy)
+        self.address(HeaderName::ReferredBy, "Referred-By malformed")
     }
 
     /// The Request-URI of a request.
