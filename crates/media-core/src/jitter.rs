@@ -18,8 +18,10 @@ const MAX_DEPTH: u64 = 1920;
 const WINDOW: u8 = 100;
 /// Smallest depth in a window from which a frame is dropped: the sender's clock is fast.
 const DEEP: u64 = TARGET + 2 * FRAME as u64;
-/// Smallest depth in a window up to which a frame is inserted: the sender's clock is slow.
+/// Depth that is too small: the sender's clock is slow.
 const SHALLOW: u64 = FRAME as u64;
+/// Slots of a window at such a depth from which a frame is inserted; the end of a talk-spurt makes one.
+const SHALLOW_SLOTS: u8 = 3;
 /// Late packets in a row after which the play position follows them.
 const LATE_RUN: u8 = 5;
 /// Made-up frames that still sound; then silence.
@@ -79,6 +81,7 @@ pub(crate) struct JitterBuffer {
     late_run: u8,
     watched: u8,
     shallowest: u64,
+    shallow_slots: u8,
     /// Frames made up.
     pub(crate) concealed: u64,
     /// Frames dropped or inserted to follow the sender's clock.
@@ -99,6 +102,7 @@ impl JitterBuffer {
             late_run: 0,
             watched: 0,
             shallowest: u64::MAX,
+            shallow_slots: 0,
             concealed: 0,
             corrections: 0,
         }
@@ -296,21 +300,25 @@ impl JitterBuffer {
         }
         self.watched += 1;
         self.shallowest = self.shallowest.min(depth);
+        self.shallow_slots += u8::from(depth <= SHALLOW);
         if self.watched < WINDOW {
             return Correction::None;
         }
-        let shallowest = self.shallowest;
+        let (shallowest, shallow_slots) = (self.shallowest, self.shallow_slots);
         self.rewatch();
-        match shallowest {
-            ..=SHALLOW => Correction::Insert,
-            DEEP.. => Correction::Drop,
-            _ => Correction::None,
+        if shallow_slots >= SHALLOW_SLOTS {
+            Correction::Insert
+        } else if shallowest >= DEEP {
+            Correction::Drop
+        } else {
+            Correction::None
         }
     }
 
     const fn rewatch(&mut self) {
         self.watched = 0;
         self.shallowest = u64::MAX;
+        self.shallow_slots = 0;
     }
 
     fn erase(&mut self, from: u64, length: u64) {

@@ -1,5 +1,7 @@
 //! What holds whatever comes.
 
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+
 mod common;
 
 use bytes::Bytes;

@@ -1,5 +1,11 @@
 //! A call's media from outside: packets in, packets and events out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::match_wildcard_for_single_variants
+)]
+
 mod common;
 
 use Side::{Caller, Target};
@@ -45,11 +51,11 @@ fn speech_comes_back_from_an_echoing_agent_sample_for_sample() {
         let heard = echoed(&mut world, &audio, packet);
         let start = heard.iter().position(|byte| *byte != 0xFF).unwrap();
         assert!(start <= 10 * FRAME, "delay of {start} samples");
-        assert_eq!(
-            heard[start..start + audio.len()],
-            audio,
-            "packets of {packet}"
-        );
+        let different = heard[start..]
+            .iter()
+            .zip(&audio)
+            .position(|(heard, said)| heard != said);
+        assert_eq!(different, None, "packets of {packet}");
         let figures = world.session.figures(Caller);
         assert_eq!(
             (figures.lost, figures.late, figures.skew_corrections),

@@ -1,4 +1,5 @@
 //! Offers of the field and what they are answered with.
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
 
 use sdp::{
     Agreement, Codec, Description, Direction, Local, SdpError, Unacceptable, accept, answer, offer,

@@ -1,4 +1,5 @@
 //! What holds for every offer.
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
 
 use proptest::prelude::*;
 use sdp::{Codec, Description, Direction, Local, accept, answer, offer};

@@ -1,18 +1,18 @@
 //! A session on virtual time, with hand-made packets.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use media_core::{Codec, Input, LegMedia, Output, Session, Side};
 use std::net::SocketAddr;
 use timebase::Now;
 
-pub fn address(side: Side) -> SocketAddr {
+pub(crate) fn address(side: Side) -> SocketAddr {
     match side {
         Side::Caller => ([198, 51, 100, 1], 4000).into(),
         Side::Target => ([198, 51, 100, 2], 6000).into(),
     }
 }
 
-pub fn media(side: Side) -> LegMedia {
+pub(crate) fn media(side: Side) -> LegMedia {
     LegMedia {
         remote: address(side),
         codec: Codec::Pcmu,
@@ -24,7 +24,7 @@ pub fn media(side: Side) -> LegMedia {
     }
 }
 
-pub fn rtp(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn rtp(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x80, payload_type];
     packet.extend_from_slice(&sequence.to_be_bytes());
     packet.extend_from_slice(&timestamp.to_be_bytes());
@@ -35,17 +35,17 @@ pub fn rtp(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> V
 
 /// A packet that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    pub marker: bool,
-    pub payload_type: u8,
-    pub sequence: u16,
-    pub timestamp: u32,
-    pub ssrc: u32,
-    pub to: SocketAddr,
-    pub payload: Vec<u8>,
+pub(crate) struct Sent {
+    pub(crate) marker: bool,
+    pub(crate) payload_type: u8,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) ssrc: u32,
+    pub(crate) to: SocketAddr,
+    pub(crate) payload: Vec<u8>,
 }
 
-pub fn sent(output: &Output, wanted: Side) -> Option<Sent> {
+pub(crate) fn sent(output: &Output, wanted: Side) -> Option<Sent> {
     match output {
         Output::Rtp { side, to, data } if *side == wanted => Some(Sent {
             marker: data[1] & 0x80 != 0,
@@ -65,20 +65,20 @@ pub fn sent(output: &Output, wanted: Side) -> Option<Sent> {
     }
 }
 
-pub struct World {
-    pub session: Session,
-    pub millis: u64,
+pub(crate) struct World {
+    pub(crate) session: Session,
+    pub(crate) millis: u64,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             session: Session::new(Now::ZERO, 1),
             millis: 0,
         }
     }
 
-    pub fn with_caller() -> Self {
+    pub(crate) fn with_caller() -> Self {
         let mut world = Self::new();
         world.input(Input::Connect {
             side: Side::Caller,
@@ -87,15 +87,15 @@ impl World {
         world
     }
 
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now::from_millis(self.millis)
     }
 
-    pub fn input(&mut self, input: Input<'_>) {
+    pub(crate) fn input(&mut self, input: Input<'_>) {
         self.session.handle_input(self.now(), input);
     }
 
-    pub fn packet(&mut self, side: Side, data: &[u8]) {
+    pub(crate) fn packet(&mut self, side: Side, data: &[u8]) {
         self.input(Input::Packet {
             side,
             from: address(side),
@@ -104,18 +104,18 @@ impl World {
     }
 
     /// One slot; gives its outputs.
-    pub fn slot(&mut self) -> Vec<Output> {
+    pub(crate) fn slot(&mut self) -> Vec<Output> {
         self.millis += 20;
         self.session.handle_timeout(self.now());
         self.outputs()
     }
 
-    pub fn outputs(&mut self) -> Vec<Output> {
+    pub(crate) fn outputs(&mut self) -> Vec<Output> {
         std::iter::from_fn(|| self.session.poll_output()).collect()
     }
 
     /// Slots with nothing coming in; gives what was sent to a side.
-    pub fn sent(&mut self, side: Side, slots: usize) -> Vec<Sent> {
+    pub(crate) fn sent(&mut self, side: Side, slots: usize) -> Vec<Sent> {
         (0..slots)
             .flat_map(|_| self.slot())
             .filter_map(|output| sent(&output, side))
@@ -124,7 +124,7 @@ impl World {
 }
 
 /// Audio like speech: swelling syllables of two harmonics, as µ-law without digital silence.
-pub fn speech(samples: usize) -> Vec<u8> {
+pub(crate) fn speech(samples: usize) -> Vec<u8> {
     (0..samples)
         .map(|at| {
             let time = at as f64 / 8000.0;
