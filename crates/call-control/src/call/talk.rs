@@ -33,7 +33,6 @@ enum Link {
     },
     /// The agent is done: its last words are played and the result is written.
     Completing {
-        output: Box<OutputContext>,
         drain_until: Option<Now>,
         stored: bool,
     },
@@ -147,7 +146,6 @@ impl Call {
         };
         let drain_until = drain.then_some(now + DRAIN_CAP);
         talk.link = Link::Completing {
-            output: output.clone(),
             drain_until,
             stored: false,
         };
@@ -204,13 +202,11 @@ impl Call {
             return;
         };
         if let Link::Completing {
-            output,
             drain_until: None,
             stored: true,
         } = &talk.link
         {
-            let (output, until) = (output.clone(), talk.until);
-            self.state = State::HandingBack(HandBack::new(output, until));
+            self.state = State::HandingBack(HandBack::new(talk.until));
             self.begin_hand_back(now);
         }
     }

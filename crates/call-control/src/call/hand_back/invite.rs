@@ -257,20 +257,20 @@ impl Call {
     /// The target's leg is over, for whatever reason it had not told before.
     pub(in super::super) fn target_ended(&mut self, now: Now) {
         self.target = None;
+        if self.dialing().is_some() {
+            return self.target_failed(now, StepResult::Failed, Some(503));
+        }
         match &self.state {
             State::HandingBack(hand_back) if hand_back.is_bridged() => {
                 self.end_bridge(now, Vec::new());
             }
-            State::HandingBack(_) if self.dialing().is_some() => {
-                self.target_failed(now, StepResult::Failed, Some(503));
-            }
+            State::Ending { .. } => self.end_if_done(now),
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
             | State::WithAgent(_)
             | State::HandingBack(_)
             | State::Ended => {}
-            State::Ending { .. } => self.end_if_done(now),
         }
     }
 

@@ -15,7 +15,7 @@ use super::{Call, State, reasons};
 use crate::io::{AgentPhase, AgentRequest, MediaRequest, Output};
 use crate::outcome::{HandedBack, Outcome, Step, StepResult};
 use crate::policy::Fallback;
-use crate::transfer::{OutputContext, ReturnType};
+use crate::transfer::ReturnType;
 use invite::Dialing;
 use refer::Referring;
 
@@ -24,8 +24,6 @@ const MOST_CHAINS: u8 = 3;
 
 #[derive(Debug)]
 pub(super) struct HandBack {
-    /// What the agent made of the call.
-    output: Box<OutputContext>,
     /// The longest that an agent may keep the call, should it come back.
     until: Now,
     plan: VecDeque<Fallback>,
@@ -49,10 +47,9 @@ enum StepState {
 }
 
 impl HandBack {
-    pub(super) const fn new(output: Box<OutputContext>, until: Now) -> Self {
+    pub(super) const fn new(until: Now) -> Self {
         let step = StepState::Choosing;
         Self {
-            output,
             until,
             plan: VecDeque::new(),
             steps: Vec::new(),

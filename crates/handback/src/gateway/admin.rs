@@ -1,0 +1,121 @@
+//! The admin listener: health, readiness, metrics, and the console's live calls.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use subtle::ConstantTimeEq;
+
+use super::shared::Shared;
+use crate::config::Secret;
+
+/// The process has one recorder of metrics, however many gateways it runs.
+static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+#[derive(Clone)]
+struct Admin {
+    shared: Arc<Shared>,
+    token: Option<Arc<Secret>>,
+}
+
+pub(super) fn router(shared: Arc<Shared>, token: Option<Secret>) -> Router {
+    METRICS.get_or_init(|| PrometheusBuilder::new().install_recorder().ok());
+    let admin = Admin {
+        shared,
+        token: token.map(Arc::new),
+    };
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(figures))
+        .route("/calls", get(calls))
+        .with_state(admin)
+        .merge(console::router())
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    if *admin.shared.draining.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    match admin.shared.store.health().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("store: {error}\n")).into_response()
+        }
+    }
+}
+
+async fn figures(State(admin): State<Admin>) -> Response {
+    let media = admin.shared.media.census();
+    gauge("handback_calls", admin.shared.live.len());
+    gauge("handback_media_sessions", media.sessions);
+    gauge("handback_media_ports_in_use", media.ports_in_use);
+    if let Some(sip) = admin.shared.sip.get()
+        && let Ok((census, counters)) = sip.census().await
+    {
+        gauge("handback_sip_legs", census.legs);
+        gauge("handback_sip_dialogs", census.dialogs);
+        gauge("handback_sip_transactions", census.transactions);
+        count("handback_sip_messages_received_total", counters.received);
+        count("handback_sip_messages_sent_total", counters.sent);
+        count("handback_sip_retransmissions_total", counters.retransmitted);
+        count("handback_sip_unparseable_total", counters.unparseable);
+        count(
+            "handback_sip_unauthenticated_total",
+            counters.unauthenticated,
+        );
+        count("handback_sip_refused_total", counters.refused);
+        count("handback_sip_stray_total", counters.stray);
+    }
+    match METRICS.get() {
+        Some(Some(handle)) => {
+            handle.run_upkeep();
+            (
+                [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+                handle.render(),
+            )
+                .into_response()
+        }
+        Some(None) | None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+fn gauge(name: &'static str, value: usize) {
+    metrics::gauge!(name).set(u32::try_from(value).unwrap_or(u32::MAX));
+}
+
+fn count(name: &'static str, value: u64) {
+    metrics::counter!(name).absolute(value);
+}
+
+async fn calls(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    if !authorized(&admin, &headers) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+        return (StatusCode::UNAUTHORIZED, challenge).into_response();
+    }
+    let calls = admin.shared.live.all();
+    Json(
+        calls
+            .iter()
+            .map(super::CallHandle::snapshot)
+            .collect::<Vec<_>>(),
+    )
+    .into_response()
+}
+
+fn authorized(admin: &Admin, headers: &HeaderMap) -> bool {
+    let Some(token) = &admin.token else {
+        return true;
+    };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let given = given
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    given.as_bytes().ct_eq(token.expose().as_bytes()).into()
+}

@@ -1,0 +1,183 @@
+//! The door: an invitation that the endpoint let through becomes a call, or is refused at once.
+//!
+//! Runs in the SIP driver, so it never waits. The order of the refusals is that of the arrival table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use call_control::{Call, Facts, screen_offer};
+use sip_core::{Invitation, Response};
+use sip_transport::{Gate, LegEvents};
+use timebase::Now;
+use tokio::sync::{mpsc, watch};
+
+use super::call_task::{CallTask, Mailbox};
+use super::directory::{Trunk, TrunkSlot};
+use super::identity;
+use super::live_calls::{CallHandle, Snapshot};
+use super::shared::{Rules, Shared};
+
+/// Events of its legs that may wait for a call; more than any call has in one round trip.
+const LEG_EVENTS: usize = 64;
+const ORDERS: usize = 4;
+
+/// The gate of a gateway.
+pub(super) fn gate(shared: Arc<Shared>) -> Gate {
+    let mut rate = Rate::default();
+    Box::new(move |now, invitation| admit(&shared, &mut rate, now, invitation))
+}
+
+fn admit(
+    shared: &Arc<Shared>,
+    rate: &mut Rate,
+    now: Now,
+    invitation: &Invitation,
+) -> Result<LegEvents, Response> {
+    let rules = shared.rules();
+    let trunk = rules
+        .directory
+        .trunk(invitation.trunk)
+        .ok_or_else(|| Response::new(403))?;
+    if let Some(offer) = &invitation.offer {
+        screen(offer, invitation, trunk)?;
+    }
+    let slot = trunk
+        .admit()
+        .ok_or_else(|| refused("trunk_limit", Response::new(503)))?;
+    admit_to_node(shared, &rules, rate, now)?;
+    if *shared.draining.borrow() {
+        return Err(refused(
+            "draining",
+            Response::new(503).with_header("Retry-After", "5"),
+        ));
+    }
+    start(shared, trunk, slot, &rules, now, invitation).ok_or_else(|| refused("node_limit", busy()))
+}
+
+fn screen(offer: &[u8], invitation: &Invitation, trunk: &Trunk) -> Result<(), Response> {
+    screen_offer(offer, invitation.flow.local, &trunk.codecs).map_err(|why| {
+        let refusal = Response::new(why.status());
+        let refusal = match why.warning(&invitation.flow.local.to_string()) {
+            Some(warning) => refusal.with_header("Warning", warning),
+            None => refusal.with_reason("Bad SDP"),
+        };
+        refused("offer", refusal)
+    })
+}
+
+fn admit_to_node(
+    shared: &Shared,
+    rules: &Rules,
+    rate: &mut Rate,
+    now: Now,
+) -> Result<(), Response> {
+    let limits = &rules.config.limits;
+    let full = shared.live.len() >= usize::try_from(limits.calls).unwrap_or(usize::MAX);
+    if full || !rate.take(now, limits.calls_per_second) {
+        return Err(refused("node_limit", busy()));
+    }
+    Ok(())
+}
+
+fn busy() -> Response {
+    Response::new(503).with_header("Retry-After", "1")
+}
+
+fn refused(why: &'static str, refusal: Response) -> Response {
+    metrics::counter!("handback_calls_refused_total", "reason" => why).increment(1);
+    tracing::debug!(why, status = refusal.status, "call refused at the door");
+    refusal
+}
+
+fn start(
+    shared: &Arc<Shared>,
+    trunk: &Arc<Trunk>,
+    slot: TrunkSlot,
+    rules: &Rules,
+    now: Now,
+    invitation: &Invitation,
+) -> Option<LegEvents> {
+    let sip = shared.sip.get()?.clone();
+    let call_id = identity::new_call_id();
+    let facts = facts(trunk, rules, invitation);
+    let (leg_events, legs) = mpsc::channel(LEG_EVENTS);
+    let (orders_in, orders) = mpsc::channel(ORDERS);
+    let (snapshots, snapshot) = watch::channel(Snapshot {
+        call: call_id.clone(),
+        transfer: facts.transfer.clone(),
+        account: trunk.policy.account.clone(),
+        trunk: trunk.name.clone(),
+        sip_call_id: invitation.caller.call_id.clone(),
+        arrived_at: timebase::wall_now(),
+        phase: "arriving",
+    });
+    let limit = usize::try_from(rules.config.limits.calls).unwrap_or(usize::MAX);
+    if !shared
+        .live
+        .admit(call_id, CallHandle::new(orders_in, snapshot), limit)
+    {
+        return None;
+    }
+    let agent = identity::agent_facts(invitation, &snapshots.borrow());
+    let call = Call::new(now, facts, trunk.policy.clone());
+    let mailbox = Mailbox {
+        leg_events: leg_events.clone(),
+        legs,
+        orders,
+    };
+    let task = CallTask::new(Arc::clone(shared), Arc::clone(trunk), sip, call, mailbox);
+    tokio::spawn(task.run(agent, snapshots, slot));
+    Some(leg_events)
+}
+
+fn facts(trunk: &Trunk, rules: &Rules, invitation: &Invitation) -> Facts {
+    let host = rules.config.sip.advertise.clone();
+    let host = host.unwrap_or_else(|| invitation.flow.local.to_string());
+    Facts {
+        leg: invitation.leg,
+        transfer: invitation.correlation.as_deref().unwrap_or_default().into(),
+        offer: invitation.offer.clone(),
+        allow_refer: invitation.allow_refer,
+        max_forwards: invitation.max_forwards,
+        own_identity: identity::own(&host, &invitation.caller),
+        caller_identity: identity::caller(&host, &invitation.caller),
+        passed_on: identity::passed_on(&invitation.caller),
+        session_id: identity::session_id(),
+        codecs: trunk.codecs.clone(),
+    }
+}
+
+/// Calls in the current second, against `limits.calls_per_second`.
+#[derive(Debug, Default)]
+struct Rate {
+    since: Now,
+    taken: u32,
+}
+
+impl Rate {
+    fn take(&mut self, now: Now, limit: u32) -> bool {
+        if now - self.since >= Duration::from_secs(1) {
+            *self = Self {
+                since: now,
+                taken: 0,
+            };
+        }
+        let granted = self.taken < limit;
+        self.taken += u32::from(granted);
+        granted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_beyond_the_rate_wait_for_the_next_second() {
+        let mut rate = Rate::default();
+        let at = Now::from_millis;
+        assert!((0..3).all(|_| rate.take(at(5_000), 3)));
+        assert!(!rate.take(at(5_999), 3));
+        assert!(rate.take(at(6_000), 3));
+    }
+}

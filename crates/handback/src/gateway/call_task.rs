@@ -1,0 +1,405 @@
+//! The task that owns one call: it carries what happens to the machine, and what the machine wants
+//! to the planes. It decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_hook::{Agent, AgentEvent, AgentInput, CallFacts, When};
+use call_control::{
+    AgentRequest, AgentSaid, Call, Hop, Input, MediaRequest, MediaSaid, Output, StoreReply,
+    StoreRequest,
+};
+use media_bridge::{MediaCommand, MediaError, MediaEvent, MediaHandle};
+use media_core::Side;
+use sip_core::{Command, LegEvent, LegId};
+use sip_transport::{LegEvents, SendError, SipHandle};
+use timebase::Now;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::directory::{Trunk, TrunkSlot};
+use super::live_calls::{Order, Snapshot, phase_name};
+use super::shared::Shared;
+use super::{agent_words, dial, record, store_writes};
+
+const MEDIA_EVENTS: usize = 256;
+/// How long a command waits when the driver's queue is full.
+const COMMAND_PAUSE: Duration = Duration::from_millis(5);
+
+/// What a call is told things by.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) leg_events: LegEvents,
+    pub(super) legs: mpsc::Receiver<(LegId, LegEvent)>,
+    pub(super) orders: mpsc::Receiver<Order>,
+}
+
+pub(super) struct CallTask {
+    shared: Arc<Shared>,
+    trunk: Arc<Trunk>,
+    sip: SipHandle,
+    call: Call,
+    mailbox: Mailbox,
+    media: Media,
+    /// Connected and not yet attached.
+    agent: Option<Box<dyn Agent>>,
+    lookups: JoinSet<Found>,
+}
+
+/// The call's media, and the way its events come.
+struct Media {
+    events: mpsc::Receiver<MediaEvent>,
+    sender: mpsc::Sender<MediaEvent>,
+    handle: Option<Arc<MediaHandle>>,
+    closed: bool,
+}
+
+/// What a look-up found.
+enum Found {
+    Store(StoreReply),
+    Agent(Result<Box<dyn Agent>, String>),
+    Media(Result<MediaHandle, MediaError>),
+    Target(Result<std::net::SocketAddr, MediaError>),
+    Hops(Vec<Hop>),
+}
+
+impl CallTask {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        trunk: Arc<Trunk>,
+        sip: SipHandle,
+        call: Call,
+        mailbox: Mailbox,
+    ) -> Self {
+        let (sender, events) = mpsc::channel(MEDIA_EVENTS);
+        let media = Media {
+            events,
+            sender,
+            handle: None,
+            closed: false,
+        };
+        let lookups = JoinSet::new();
+        Self {
+            shared,
+            trunk,
+            sip,
+            call,
+            mailbox,
+            media,
+            agent: None,
+            lookups,
+        }
+    }
+
+    /// Runs the call to its end.
+    pub(super) async fn run(
+        self,
+        facts: CallFacts,
+        snapshots: watch::Sender<Snapshot>,
+        slot: TrunkSlot,
+    ) {
+        let span = tracing::info_span!("call", call = facts.call, transfer = %facts.transfer);
+        let (shared, id) = (Arc::clone(&self.shared), facts.call.clone());
+        self.drive(facts, snapshots).instrument(span).await;
+        shared.live.remove(&id);
+        drop(slot);
+    }
+
+    async fn drive(mut self, mut facts: CallFacts, snapshots: watch::Sender<Snapshot>) {
+        tracing::info!(
+            trunk = self.trunk.name,
+            sip_call_id = facts.sip_call_id,
+            "call started"
+        );
+        metrics::counter!("handback_calls_started_total").increment(1);
+        self.perform_outputs(&mut facts).await;
+        while !self.call.is_ended() {
+            self.step().await;
+            self.perform_outputs(&mut facts).await;
+            let phase = phase_name(self.call.phase());
+            snapshots.send_if_modified(|snapshot| {
+                let changed = snapshot.phase != phase;
+                snapshot.phase = phase;
+                changed
+            });
+        }
+    }
+
+    /// Waits for one thing to happen and tells the machine.
+    async fn step(&mut self) {
+        let deadline = self
+            .call
+            .poll_timeout()
+            .map(|at| self.shared.clock.instant(at));
+        tokio::select! {
+            biased;
+            Some((leg, event)) = self.mailbox.legs.recv() => self.feed(Input::Leg { leg, event }),
+            Some(Ok(found)) = self.lookups.join_next() => self.found(found),
+            Some(event) = self.media.events.recv() => self.media_event(event),
+            Some(order) = self.mailbox.orders.recv() => self.feed(match order {
+                Order::HangUp => Input::HangUp,
+                Order::HandBack(why) => Input::HandBack(why),
+            }),
+            () = until(deadline) => self.call.handle_timeout(self.now()),
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.shared.clock.now()
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.call.handle_input(self.now(), input);
+    }
+
+    fn found(&mut self, found: Found) {
+        let input = match found {
+            Found::Store(reply) => Input::Store(reply),
+            Found::Agent(Ok(agent)) => {
+                self.agent = Some(agent);
+                Input::Agent(AgentSaid::Connected)
+            }
+            Found::Agent(Err(why)) => Input::Agent(AgentSaid::NotReached(why)),
+            Found::Media(opened) => Input::Media(self.media_opened(opened)),
+            Found::Target(Ok(address)) => Input::Media(MediaSaid::Opened {
+                side: Side::Target,
+                address: self.reachable(address),
+            }),
+            Found::Target(Err(error)) => {
+                tracing::warn!(%error, "no port for the target's media");
+                Input::Media(MediaSaid::NoPort { side: Side::Target })
+            }
+            Found::Hops(hops) => Input::Resolved(hops),
+        };
+        self.feed(input);
+    }
+
+    fn media_opened(&mut self, opened: Result<MediaHandle, MediaError>) -> MediaSaid {
+        let side = Side::Caller;
+        let address = opened.as_ref().map(|handle| handle.address(side));
+        match address {
+            Ok(Some(address)) if !self.media.closed => {
+                self.media.handle = opened.ok().map(Arc::new);
+                MediaSaid::Opened {
+                    side,
+                    address: self.reachable(address),
+                }
+            }
+            Ok(_) => MediaSaid::NoPort { side },
+            Err(error) => {
+                tracing::warn!(%error, "no port for the call's media");
+                MediaSaid::NoPort { side }
+            }
+        }
+    }
+
+    /// A wildcard media address is told to peers as the SIP address that they reach.
+    fn reachable(&self, address: std::net::SocketAddr) -> std::net::SocketAddr {
+        let family = |own: &&std::net::SocketAddr| own.is_ipv4() == address.is_ipv4();
+        match self.sip.local_addresses().iter().find(family) {
+            Some(own) if address.ip().is_unspecified() => (own.ip(), address.port()).into(),
+            Some(_) | None => address,
+        }
+    }
+
+    fn media_event(&mut self, event: MediaEvent) {
+        match event {
+            MediaEvent::Agent(event) => self.agent_event(event),
+            MediaEvent::MediaTimeout(_) => self.feed(Input::Media(MediaSaid::Silent)),
+            MediaEvent::Drained => self.feed(Input::Media(MediaSaid::Drained)),
+            MediaEvent::Lost(count) => {
+                tracing::warn!(count, "media events lost: the call ends");
+                self.feed(Input::HangUp);
+            }
+            MediaEvent::Dtmf { .. } | MediaEvent::FirstPacket(_) => {}
+        }
+    }
+
+    fn agent_event(&mut self, event: AgentEvent) {
+        let said = match event {
+            AgentEvent::Update(checkpoint) => AgentSaid::Update(checkpoint),
+            AgentEvent::Complete { id, output, when } => AgentSaid::Complete {
+                id,
+                output: output.map(Box::new),
+                drain: match when {
+                    When::Drained => true,
+                    When::Now => false,
+                },
+            },
+            AgentEvent::Closed { clean, reason, .. } => AgentSaid::Closed { clean, reason },
+            AgentEvent::SendDtmf { .. } | AgentEvent::Transcript { .. } => return,
+        };
+        self.feed(Input::Agent(said));
+    }
+
+    async fn perform_outputs(&mut self, facts: &mut CallFacts) {
+        while let Some(output) = self.call.poll_output() {
+            match output {
+                Output::Sip { leg, command } => send_command(&self.sip, leg, command).await,
+                Output::Place(place) => {
+                    let events = self.mailbox.leg_events.clone();
+                    if self.sip.place(*place, events).await.is_err() {
+                        tracing::warn!("the SIP driver has ended");
+                    }
+                }
+                Output::Store(request) => self.store_request(facts, request),
+                Output::Agent(request) => self.agent_request(facts, request),
+                Output::Media(request) => self.media_request(request),
+                Output::Resolve { uri } => self.resolve(uri),
+                Output::Ended(record) => record::call_ended(&record),
+            }
+        }
+    }
+
+    fn resolve(&mut self, uri: bytes::Bytes) {
+        let own = self.shared.own.borrow().as_ref().clone();
+        let guard = dial::Guard {
+            targets: self.trunk.targets.clone(),
+            own,
+            outbound_proxy: self.trunk.outbound_proxy.clone(),
+        };
+        let sip = self.sip.clone();
+        self.lookups
+            .spawn(async move { Found::Hops(dial::hops(uri, guard, sip).await) });
+    }
+
+    fn store_request(&mut self, facts: &CallFacts, request: StoreRequest) {
+        let store = self.shared.store.clone();
+        let (account, transfer) = (facts.account.clone(), facts.transfer.clone());
+        let write = store_writes::perform(store, account, transfer, request);
+        self.lookups
+            .spawn(async move { Found::Store(write.await) }.in_current_span());
+    }
+
+    fn agent_request(&mut self, facts: &mut CallFacts, request: AgentRequest) {
+        match request {
+            AgentRequest::Connect { transfer, resume } => {
+                let policy = &self.trunk.policy;
+                let again = resume.is_some();
+                let within = if again {
+                    policy.reconnect_timeout
+                } else {
+                    policy.connect_timeout
+                };
+                facts
+                    .conversation
+                    .clone_from(&transfer.registered.external_conversation_id);
+                facts.input = transfer.registered.input.clone().unwrap_or_default();
+                facts.resume = again;
+                facts.checkpoint = resume;
+                let (hooks, facts) = (self.trunk.hooks.clone(), facts.clone());
+                let connect = async move {
+                    let connected = hooks.connect(&facts, within).await;
+                    Found::Agent(connected.map_err(|error| error.to_string()))
+                };
+                self.lookups.spawn(connect.in_current_span());
+            }
+            AgentRequest::Attach => self.attach_agent(),
+            AgentRequest::Stop => self.stop_agent(),
+            AgentRequest::Completed { id, error } => {
+                let accepted = error.is_none();
+                self.tell_agent(AgentInput::Completed {
+                    id,
+                    accepted,
+                    error,
+                });
+            }
+            AgentRequest::Phase(phase) => self.tell_agent(agent_words::phase(phase)),
+            AgentRequest::TransferFailed { status } => {
+                self.tell_agent(agent_words::transfer_failed(status));
+            }
+        }
+    }
+
+    fn attach_agent(&mut self) {
+        let (Some(agent), Some(media)) = (self.agent.take(), &self.media.handle) else {
+            return;
+        };
+        if media.attach(agent).is_err() {
+            let reason = "the media loop is busy".to_owned();
+            self.feed(Input::Agent(AgentSaid::Closed {
+                clean: false,
+                reason,
+            }));
+        }
+    }
+
+    fn stop_agent(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.handle_input(self.now(), AgentInput::Stop);
+        }
+        self.tell_agent(AgentInput::Stop);
+    }
+
+    fn tell_agent(&self, input: AgentInput<'static>) {
+        self.media_command(MediaCommand::Agent(input));
+    }
+
+    fn media_command(&self, command: MediaCommand) {
+        if let Some(media) = &self.media.handle
+            && media.send(command).is_err()
+        {
+            tracing::warn!("the media loop takes no command");
+        }
+    }
+
+    fn media_request(&mut self, request: MediaRequest) {
+        let command = match request {
+            MediaRequest::Open { side } => return self.open_media(side),
+            MediaRequest::Close => {
+                self.media.closed = true;
+                self.media.handle = None;
+                return;
+            }
+            MediaRequest::Connect { side, media } => MediaCommand::Connect { side, media },
+            MediaRequest::Disconnect { side } => MediaCommand::Disconnect(side),
+            MediaRequest::Clear => MediaCommand::Clear,
+            MediaRequest::Tone(tone) => MediaCommand::Tone(tone),
+            MediaRequest::Bridge(on) => MediaCommand::Bridge(on),
+            MediaRequest::Drain => MediaCommand::Drain {
+                skip_trailing_silence: true,
+            },
+            MediaRequest::Watch(limit) => MediaCommand::WatchTimeout(limit),
+        };
+        self.media_command(command);
+    }
+
+    fn open_media(&mut self, side: Side) {
+        match (side, &self.media.handle) {
+            (Side::Caller, _) => {
+                let (shared, events) = (Arc::clone(&self.shared), self.media.sender.clone());
+                self.lookups
+                    .spawn(async move { Found::Media(shared.media.open(events).await) });
+            }
+            (Side::Target, Some(handle)) => {
+                let handle = Arc::clone(handle);
+                self.lookups
+                    .spawn(async move { Found::Target(handle.open_target().await) });
+            }
+            (Side::Target, None) => {
+                self.lookups
+                    .spawn(async { Found::Target(Err(MediaError::Ended)) });
+            }
+        }
+    }
+}
+
+/// A full queue of the driver delays the call; no command is lost.
+async fn send_command(sip: &SipHandle, leg: LegId, command: Command) {
+    loop {
+        match sip.command(leg, command.clone()) {
+            Ok(()) => return,
+            Err(SendError::Overloaded) => tokio::time::sleep(COMMAND_PAUSE).await,
+            Err(SendError::Closed) => return tracing::warn!("the SIP driver has ended"),
+        }
+    }
+}
+
+/// Waits until the instant; for ever if there is none.
+async fn until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,266 @@
+//! Accounts and trunks as the planes need them, built from the configuration in one go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use agent_hook::{HookConfig, HookError, Hooks};
+use call_control::transfer::{AccountId, ReturnCredentials};
+use call_control::{Fallback, Policy};
+use media_core::Tone;
+use sip_core::{
+    Algorithm, Credentials, DigestUser, EndpointConfig, TrunkId, TrunkRule, Unauthenticated,
+};
+use transfer_api::{Account, Accounts, AccountsError, ApiKey, ReturnTarget, TargetRules};
+
+use crate::config::{self, Config, DigestAlgorithm, ReferPolicy, Require, Step};
+
+/// Everything that the configuration says of accounts and trunks.
+#[derive(Debug)]
+pub(super) struct Directory {
+    trunks: Vec<Arc<Trunk>>,
+    accounts: Arc<Accounts>,
+}
+
+/// A trunk with what a call over it goes by.
+#[derive(Debug)]
+pub(super) struct Trunk {
+    pub(super) name: String,
+    pub(super) policy: Policy,
+    pub(super) hooks: Hooks,
+    pub(super) targets: TargetRules,
+    pub(super) outbound_proxy: Option<String>,
+    pub(super) codecs: Vec<sdp::Codec>,
+    max_calls: u32,
+    calls: Arc<AtomicU32>,
+}
+
+/// A place among a trunk's concurrent calls; given back when dropped.
+#[derive(Debug)]
+pub(super) struct TrunkSlot(Arc<AtomicU32>);
+
+impl Drop for TrunkSlot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Why a configuration that reads well cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// An API key.
+    #[error("account: {0}")]
+    Accounts(#[from] AccountsError),
+    /// A hook.
+    #[error("agent.hook: {0}")]
+    Hook(#[from] HookError),
+}
+
+impl Trunk {
+    /// Takes a place among the trunk's calls, if there is one.
+    pub(super) fn admit(&self) -> Option<TrunkSlot> {
+        let counted = self
+            .calls
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| {
+                (calls < self.max_calls).then_some(calls + 1)
+            });
+        counted.ok().map(|_| TrunkSlot(Arc::clone(&self.calls)))
+    }
+}
+
+impl Directory {
+    /// Reads the configuration; trunks that `before` knew keep their counts of calls.
+    pub(super) fn new(config: &Config, before: Option<&Self>) -> Result<Self, DirectoryError> {
+        let counts: HashMap<_, _> = before.map_or_else(HashMap::new, |before| {
+            let keyed = |trunk: &Arc<Trunk>| {
+                let key = (trunk.policy.account.clone(), trunk.name.clone());
+                (key, Arc::clone(&trunk.calls))
+            };
+            before.trunks.iter().map(keyed).collect()
+        });
+        let mut trunks = Vec::new();
+        for account in &config.accounts {
+            let hooks = Hooks::new(hook_config(config, account))?;
+            let targets = targets(account);
+            for trunk in &account.trunks {
+                let key = (account.id.clone(), trunk.name.clone());
+                trunks.push(Arc::new(Trunk {
+                    name: trunk.name.clone(),
+                    policy: policy(config, account, trunk),
+                    hooks: hooks.clone(),
+                    targets: targets.clone(),
+                    outbound_proxy: trunk.outbound_proxy.clone(),
+                    codecs: config
+                        .media
+                        .codecs
+                        .iter()
+                        .map(|codec| sdp_codec(*codec))
+                        .collect(),
+                    max_calls: trunk.max_calls,
+                    calls: counts.get(&key).cloned().unwrap_or_default(),
+                }));
+            }
+        }
+        let accounts = Arc::new(Accounts::new(config.accounts.iter().map(api_account))?);
+        Ok(Self { trunks, accounts })
+    }
+
+    pub(super) fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
+        self.trunks.get(usize::try_from(id.0).ok()?)
+    }
+
+    pub(super) fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(&self.accounts)
+    }
+}
+
+/// What the endpoint is told; its trunks stand in the order of [`Directory::trunk`].
+pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
+    let trunks = config.accounts.iter().flat_map(|account| &account.trunks);
+    EndpointConfig {
+        advertise: config.sip.advertise.clone(),
+        realm: config.sip.realm.clone(),
+        users: config.sip.users.clone(),
+        trunks: trunks.map(trunk_rule).collect(),
+        unauthenticated: match config.sip.unauthenticated {
+            config::Unauthenticated::Answer => Unauthenticated::Answer,
+            config::Unauthenticated::Silence => Unauthenticated::Silence,
+        },
+        required_header: Some(call_control::TRANSFER_HEADER.to_owned()),
+        user_agent: concat!("handback/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..EndpointConfig::default()
+    }
+}
+
+fn trunk_rule(trunk: &config::Trunk) -> TrunkRule {
+    TrunkRule {
+        name: trunk.name.clone(),
+        allow: trunk.allow.clone(),
+        require_all: match trunk.require {
+            Require::Any => false,
+            Require::All => true,
+        },
+        digest: trunk.digest.as_ref().map(|digest| DigestUser {
+            username: digest.username.clone(),
+            password: digest.password.expose().to_owned().into(),
+            algorithms: digest
+                .algorithms
+                .iter()
+                .map(|name| algorithm(*name))
+                .collect(),
+        }),
+        outbound_auth: trunk.outbound_auth.as_ref().map(|auth| Credentials {
+            realm: Some(auth.realm.clone()),
+            username: auth.credentials.username.clone(),
+            password: auth.credentials.password.expose().to_owned().into(),
+        }),
+    }
+}
+
+const fn algorithm(name: DigestAlgorithm) -> Algorithm {
+    match name {
+        DigestAlgorithm::Md5 => Algorithm::Md5,
+        DigestAlgorithm::Sha256 => Algorithm::Sha256,
+        DigestAlgorithm::Sha512256 => Algorithm::Sha512_256,
+    }
+}
+
+const fn sdp_codec(codec: config::Codec) -> sdp::Codec {
+    match codec {
+        config::Codec::Pcmu => sdp::Codec::Pcmu,
+        config::Codec::Pcma => sdp::Codec::Pcma,
+    }
+}
+
+fn policy(config: &Config, account: &config::Account, trunk: &config::Trunk) -> Policy {
+    let handback = &config.handback;
+    let fallback = account.fallback.as_ref().unwrap_or(&handback.fallback);
+    Policy {
+        account: account.id.clone(),
+        return_type: account.return_transfer_type,
+        return_credentials: account
+            .return_invite_auth
+            .as_ref()
+            .map(|auth| ReturnCredentials {
+                username: auth.username.clone(),
+                password: auth.password.expose().to_owned(),
+            }),
+        fallback: fallback.iter().map(|step| fallback_step(*step)).collect(),
+        refer_always: match trunk.refer {
+            ReferPolicy::Always => true,
+            ReferPolicy::Allowed => false,
+        },
+        refer_timeout: trunk.refer_timeout.unwrap_or(handback.refer_timeout),
+        refer_bye_after: handback.refer_bye_after,
+        invite_timeout: trunk.invite_timeout.unwrap_or(handback.invite_timeout),
+        max_redirects: u8::try_from(handback.max_redirects).unwrap_or(u8::MAX),
+        tone: match handback.tone {
+            config::Tone::Eu => Some(Tone::RingbackEu),
+            config::Tone::Us => Some(Tone::RingbackUs),
+            config::Tone::None => None,
+        },
+        ringing: config.agent.ringing,
+        connect_timeout: config.agent.connect_timeout,
+        reconnect_timeout: config.agent.reconnect_timeout,
+        closed_without_complete: config.agent.closed_without_complete,
+        media_timeout: config.media.timeout,
+        call_duration: config.limits.call_duration,
+    }
+}
+
+const fn fallback_step(step: Step) -> Fallback {
+    use call_control::transfer::ReturnType;
+    match step {
+        Step::Bye => Fallback::Return(ReturnType::Bye),
+        Step::Refer => Fallback::Return(ReturnType::Refer),
+        Step::Invite => Fallback::Return(ReturnType::Invite),
+        Step::Agent => Fallback::Agent,
+    }
+}
+
+fn hook_config(config: &Config, account: &config::Account) -> HookConfig {
+    HookConfig {
+        urls: vec![
+            account
+                .hook
+                .clone()
+                .unwrap_or_else(|| config.agent.hook.clone()),
+        ],
+        token: config
+            .agent
+            .token
+            .as_ref()
+            .map(|token| token.expose().to_owned()),
+        allow_plaintext: config.agent.allow_plaintext,
+        ..HookConfig::default()
+    }
+}
+
+fn targets(account: &config::Account) -> TargetRules {
+    let target = |target: &config::ReturnTarget| match target {
+        config::ReturnTarget::Net(net) => ReturnTarget::Net(*net),
+        config::ReturnTarget::Host(host) => ReturnTarget::Host(host.clone()),
+    };
+    let allowed = account
+        .trunks
+        .iter()
+        .flat_map(|trunk| trunk.allow.iter().copied());
+    TargetRules {
+        targets: account.return_targets.iter().map(target).collect(),
+        trusted: allowed.collect(),
+    }
+}
+
+fn api_account(account: &config::Account) -> Account {
+    let key = |key: &config::ApiKey| ApiKey {
+        id: key.id.clone(),
+        secret_hash: key.secret_hash.clone(),
+    };
+    Account {
+        id: AccountId(account.id.0.clone()),
+        enabled: account.enabled,
+        default_return: account.return_transfer_type,
+        targets: targets(account),
+        api_keys: account.api_keys.iter().map(key).collect(),
+    }
+}

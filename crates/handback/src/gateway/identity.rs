@@ -1,0 +1,97 @@
+//! Who is who on a call: names, ids and identities that a call is begun with.
+
+use agent_hook::{CallFacts, HookToken};
+use bytes::Bytes;
+use call_control::transfer::InputContext;
+use sip_core::{Caller, Header, Invitation};
+
+use super::live_calls::Snapshot;
+
+/// A new id of ours for a call: 16 hexadecimal digits.
+pub(super) fn new_call_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// The session id of a call's SDP; small enough for peers that read it as 32 bits signed.
+pub(super) fn session_id() -> u64 {
+    u64::from(rand::random::<u32>() >> 2) + 1
+}
+
+/// Our own name-addr, with the user part that was called.
+pub(super) fn own(host: &str, caller: &Caller) -> Bytes {
+    let called = sip_message::Uri::parse(&caller.to_uri).ok();
+    let user = called.as_ref().and_then(|uri| uri.user());
+    let user = user.map_or_else(|| "handback".into(), String::from_utf8_lossy);
+    format!("<sip:{user}@{host}>").into()
+}
+
+/// The From of a returned call: the caller's display name and user part at our host.
+pub(super) fn caller(host: &str, caller: &Caller) -> Bytes {
+    let user = caller.user.as_deref().unwrap_or("anonymous");
+    let name_addr = match &caller.display {
+        Some(display) => {
+            let display = display.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("\"{display}\" <sip:{user}@{host}>")
+        }
+        None => format!("<sip:{user}@{host}>"),
+    };
+    name_addr.into()
+}
+
+/// The asserted identity goes on with a returned call: it came over a trunk, which is trusted.
+pub(super) fn passed_on(caller: &Caller) -> Vec<Header> {
+    let identity = |value: &Bytes| Header::new("P-Asserted-Identity", value.clone());
+    caller.p_asserted_identity.iter().map(identity).collect()
+}
+
+/// What the agent is told, but for the transfer's own part.
+pub(super) fn agent_facts(invitation: &Invitation, snapshot: &Snapshot) -> CallFacts {
+    let caller = &invitation.caller;
+    CallFacts {
+        call: snapshot.call.clone(),
+        account: snapshot.account.clone(),
+        transfer: snapshot.transfer.clone(),
+        conversation: String::new(),
+        from: caller
+            .user
+            .clone()
+            .unwrap_or_else(|| text(&caller.from_uri)),
+        to: text(&caller.to_uri),
+        sip_call_id: caller.call_id.clone(),
+        referred_by: None,
+        input: InputContext::default(),
+        token: HookToken::random(),
+        resume: false,
+        checkpoint: None,
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn returned_call_keeps_the_callers_name_and_number_at_our_host() {
+        let who = Caller {
+            display: Some("Ann \"B\"".to_owned()),
+            user: Some("+15551234567".to_owned()),
+            ..Caller::default()
+        };
+        assert_eq!(
+            caller("gw:5060", &who),
+            "\"Ann \\\"B\\\"\" <sip:+15551234567@gw:5060>".as_bytes()
+        );
+    }
+
+    #[test]
+    fn call_without_a_user_part_is_returned_as_anonymous() {
+        assert_eq!(
+            caller("gw", &Caller::default()),
+            "<sip:anonymous@gw>".as_bytes()
+        );
+    }
+}

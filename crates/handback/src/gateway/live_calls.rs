@@ -1,0 +1,135 @@
+//! The directory of live calls: handles to the tasks that own them, and snapshots of what they do.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use call_control::Phase;
+use call_control::transfer::{AccountId, TransferId};
+use dashmap::DashMap;
+use serde::Serialize;
+use timebase::UnixMillis;
+use tokio::sync::{mpsc, watch};
+
+/// What an operator asks of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Hang up on both sides.
+    HangUp,
+    /// Hand the call back as if its agent were lost.
+    HandBack(&'static str),
+}
+
+/// What a call is doing, for those who look.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// The gateway's id of the call.
+    pub call: String,
+    /// The transfer it came for.
+    pub transfer: TransferId,
+    /// Whose.
+    pub account: AccountId,
+    /// The trunk it came over.
+    pub trunk: String,
+    /// Call-ID of the INVITE.
+    pub sip_call_id: String,
+    /// When the INVITE came.
+    pub arrived_at: UnixMillis,
+    /// Where it is.
+    pub phase: &'static str,
+}
+
+/// A live call, as others know it.
+#[derive(Clone, Debug)]
+pub struct CallHandle {
+    orders: mpsc::Sender<Order>,
+    snapshot: watch::Receiver<Snapshot>,
+}
+
+impl CallHandle {
+    pub(super) const fn new(
+        orders: mpsc::Sender<Order>,
+        snapshot: watch::Receiver<Snapshot>,
+    ) -> Self {
+        Self { orders, snapshot }
+    }
+
+    /// Posts an order; false if the call is over or has one waiting.
+    #[must_use]
+    pub fn order(&self, order: Order) -> bool {
+        self.orders.try_send(order).is_ok()
+    }
+
+    /// What the call is doing.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.borrow().clone()
+    }
+}
+
+/// All live calls.
+#[derive(Debug, Default)]
+pub struct LiveCalls {
+    by_call: DashMap<String, CallHandle>,
+    count: AtomicUsize,
+}
+
+impl LiveCalls {
+    /// Takes a place among `limit` calls; [`LiveCalls::remove`] gives it back.
+    pub(super) fn admit(&self, call: String, handle: CallHandle, limit: usize) -> bool {
+        let counted = self
+            .count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                (count < limit).then_some(count + 1)
+            });
+        if counted.is_ok() {
+            self.by_call.insert(call, handle);
+        }
+        counted.is_ok()
+    }
+
+    pub(super) fn remove(&self, call: &str) {
+        if self.by_call.remove(call).is_some() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The handle of a call.
+    #[must_use]
+    pub fn get(&self, call: &str) -> Option<CallHandle> {
+        self.by_call.get(call).map(|handle| handle.clone())
+    }
+
+    /// Handles of all calls.
+    #[must_use]
+    pub fn all(&self) -> Vec<CallHandle> {
+        self.by_call
+            .iter()
+            .map(|entry| entry.value().clone())
+            .collect()
+    }
+}
+
+/// The name of a phase, as the admin API shows it.
+pub(super) const fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Arriving => "arriving",
+        Phase::Answering => "answering",
+        Phase::WithAgent => "with_agent",
+        Phase::HandingBack => "handing_back",
+        Phase::Bridged => "bridged",
+        Phase::Ending => "ending",
+        Phase::Ended => "ended",
+    }
+}

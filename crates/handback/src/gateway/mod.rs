@@ -1,0 +1,388 @@
+//! The gateway: every plane started from one configuration, wired, and brought to its end.
+
+mod admin;
+mod admission;
+mod agent_words;
+mod call_task;
+mod dial;
+mod directory;
+mod identity;
+mod live_calls;
+mod record;
+mod shared;
+mod store_writes;
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use media_bridge::{MediaCensus, MediaConfig, MediaPlane};
+use sip_core::{Census, Counters, Endpoint, Transport};
+use sip_transport::{Listen, Packet, SendError, SipHandle, Sockets, TransportOptions};
+use timebase::Clock;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use transfer_api::{ApiState, OwnAddresses};
+use transfer_store::{EncryptionKey, Store, StoreError, StoreOptions};
+
+use crate::config::{Config, Protocol};
+use directory::{Directory, DirectoryError, endpoint_config};
+pub use live_calls::{CallHandle, LiveCalls, Order, Snapshot};
+use shared::{Rules, Shared};
+
+/// How often transfers past their time are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How long calls that are handed back or hung up at the end of a drain may take for it.
+const LAST_CALLS: Duration = Duration::from_secs(10);
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration reads well but cannot serve.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The store.
+    #[error("store.url: {0}")]
+    Store(#[from] StoreError),
+    /// An encryption key of another length than 32 bytes.
+    #[error("store.encryption_key_file: not a key of 32 bytes")]
+    EncryptionKey,
+    /// An address that cannot be listened on.
+    #[error("{key}: {what}: {error}")]
+    Listen {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address.
+        what: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The media loops.
+    #[error("media: {0}")]
+    Media(io::Error),
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    sip: SipHandle,
+    api: SocketAddr,
+    admin: SocketAddr,
+    rules: watch::Sender<Arc<Rules>>,
+    accounts: watch::Sender<Arc<transfer_api::Accounts>>,
+    draining: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+}
+
+/// Starts a gateway. Port 0 anywhere takes a free port.
+///
+/// # Errors
+/// The first part that cannot start; nothing keeps running then.
+pub async fn start(config: Config) -> Result<Gateway, StartError> {
+    let clock = Clock::start();
+    let directory = Directory::new(&config, None)?;
+    let store = open_store(&config).await?;
+    recover(&store, &config.node.name).await;
+    let media = MediaPlane::start(media_config(&config), clock).map_err(StartError::Media)?;
+    let sockets = bind_sip(&config).await?;
+    let api = listen("api.listen", config.api.listen).await?;
+    let admin = listen("admin.listen", config.admin.listen).await?;
+
+    let endpoint = Endpoint::new(endpoint_config(&config), rand::random());
+    let options = TransportOptions {
+        udp_max: config.sip.udp_max.into(),
+        ..TransportOptions::default()
+    };
+    let (accounts, accounts_now) = watch::channel(directory.accounts());
+    let (draining, draining_now) = watch::channel(false);
+    let (own, own_now) = watch::channel(Arc::new(OwnAddresses::default()));
+    let advertise = config.sip.advertise.clone();
+    let (api_config, admin_config) = (config.api.clone(), config.admin.clone());
+    let (rules, rules_now) = watch::channel(Arc::new(Rules { config, directory }));
+    let shared = Arc::new(Shared {
+        clock,
+        store: store.clone(),
+        media,
+        live: LiveCalls::default(),
+        rules: rules_now,
+        draining: draining_now.clone(),
+        own: own_now.clone(),
+        sip: OnceLock::new(),
+    });
+    let sip = sockets.run(
+        endpoint,
+        clock,
+        admission::gate(Arc::clone(&shared)),
+        options,
+    );
+    own.send_replace(Arc::new(own_addresses(&sip, advertise.as_deref())));
+    // The driver hands out no invitation before this task yields, and the first is refused if it did.
+    let _ = shared.sip.set(sip.clone());
+
+    let state = ApiState {
+        store: store.clone(),
+        accounts: accounts_now,
+        own: own_now,
+        draining: draining_now,
+        rate_limit: NonZeroU32::new(api_config.rate_limit).unwrap_or(NonZeroU32::MIN),
+        body_limit: usize::try_from(api_config.body_limit).unwrap_or(usize::MAX),
+    };
+    let api_address = local_address("api.listen", &api)?;
+    let admin_address = local_address("admin.listen", &admin)?;
+    let admin_router = admin::router(Arc::clone(&shared), admin_config.token);
+    let servers = vec![
+        tokio::spawn(serve(api, transfer_api::router(state))),
+        tokio::spawn(serve(admin, admin_router)),
+        tokio::spawn(sweep(store)),
+    ];
+    let (api, admin) = (api_address, admin_address);
+    Ok(Gateway {
+        shared,
+        sip,
+        api,
+        admin,
+        rules,
+        accounts,
+        draining,
+        servers,
+    })
+}
+
+impl Gateway {
+    /// The SIP listeners with their real ports.
+    #[must_use]
+    pub fn sip_listeners(&self) -> &[Listen] {
+        self.sip.listeners()
+    }
+
+    /// The first SIP listener of a transport.
+    #[must_use]
+    pub fn sip_address(&self, transport: Transport) -> Option<SocketAddr> {
+        let listeners = self.sip.listeners();
+        listeners
+            .iter()
+            .find(|listen| listen.transport == transport)
+            .map(|listen| listen.address)
+    }
+
+    /// Where the transfer API listens.
+    #[must_use]
+    pub const fn api_address(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where health, metrics and the console are.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The live calls.
+    #[must_use]
+    pub fn live_calls(&self) -> &LiveCalls {
+        &self.shared.live
+    }
+
+    /// What the media plane holds.
+    #[must_use]
+    pub fn media_census(&self) -> MediaCensus {
+        self.shared.media.census()
+    }
+
+    /// What the SIP endpoint holds and has counted.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn sip_census(&self) -> Result<(Census, Counters), SendError> {
+        self.sip.census().await
+    }
+
+    /// A copy of every SIP message from now on.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn tap(&self, capacity: usize) -> Result<mpsc::Receiver<Packet>, SendError> {
+        self.sip.tap(capacity).await
+    }
+
+    /// Puts another configuration's accounts, trunks, limits and hand-back rules in force; live calls
+    /// keep theirs. Listeners, store and media ports stay as they are.
+    ///
+    /// # Errors
+    /// What is wrong with the new one; the old one stays in force then.
+    pub fn reload(&self, config: Config) -> Result<(), DirectoryError> {
+        let directory = Directory::new(&config, Some(&self.shared.rules().directory))?;
+        if self.sip.reconfigure(endpoint_config(&config)).is_err() {
+            tracing::warn!("the SIP driver did not take the new configuration");
+        }
+        self.accounts.send_replace(directory.accounts());
+        self.rules
+            .send_replace(Arc::new(Rules { config, directory }));
+        tracing::info!("configuration reloaded");
+        Ok(())
+    }
+
+    /// Takes no new calls and transfers, waits for live calls to end, at most
+    /// `limits.drain_timeout`, and hands back those that are left.
+    pub async fn drain(&self) {
+        self.draining.send_replace(true);
+        let _ = self.sip.drain(true);
+        let limit = self.shared.rules().config.limits.drain_timeout;
+        tracing::info!(calls = self.shared.live.len(), "draining");
+        if !self.calls_end_within(limit).await {
+            let left = self.shared.live.all();
+            tracing::warn!(
+                calls = left.len(),
+                "drain time is over: calls are handed back"
+            );
+            for call in left {
+                let _ = call.order(Order::HandBack("drain"));
+            }
+            self.calls_end_within(LAST_CALLS).await;
+        }
+    }
+
+    async fn calls_end_within(&self, limit: Duration) -> bool {
+        let until = tokio::time::Instant::now() + limit;
+        while !self.shared.live.is_empty() {
+            if tokio::time::Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        true
+    }
+
+    /// Ends the gateway: live calls are hung up, listeners close, the store is flushed.
+    pub async fn shutdown(self) {
+        self.draining.send_replace(true);
+        for call in self.shared.live.all() {
+            let _ = call.order(Order::HangUp);
+        }
+        self.calls_end_within(LAST_CALLS).await;
+        self.sip.shutdown().await;
+        for server in &self.servers {
+            server.abort();
+        }
+        self.shared.store.close().await;
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let encryption_key = match &config.store.encryption_key {
+        None => None,
+        Some(key) => {
+            let key = EncryptionKey::from_content(key.expose().as_bytes());
+            Some(key.ok_or(StartError::EncryptionKey)?)
+        }
+    };
+    let options = StoreOptions {
+        time_to_live: config.transfer.time_to_live,
+        keep: config.transfer.keep,
+        node: config.node.name.clone(),
+        encryption_key,
+        ..StoreOptions::default()
+    };
+    Ok(Store::open(&config.store.url, options).await?)
+}
+
+/// No transfer stays ONGOING when the process that had its call is gone.
+async fn recover(store: &Store, node: &str) {
+    match store.recover(node).await {
+        Ok(lost) if lost.is_empty() => {}
+        Ok(lost) => tracing::warn!(
+            transfers = lost.len(),
+            "calls were lost with the last process"
+        ),
+        Err(error) => tracing::warn!(%error, "transfers of the last process were not looked for"),
+    }
+}
+
+async fn sweep(store: Store) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match store.sweep().await {
+            Ok(swept) => tracing::debug!(swept.expired, swept.deleted, "transfers swept"),
+            Err(error) => tracing::warn!(%error, "transfers were not swept"),
+        }
+    }
+}
+
+fn media_config(config: &Config) -> MediaConfig {
+    MediaConfig {
+        listen: config.media.listen,
+        advertise: config.media.advertise,
+        ports: config.media.ports.first..=config.media.ports.last,
+        shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
+
+async fn bind_sip(config: &Config) -> Result<Sockets, StartError> {
+    let wanted: Vec<Listen> = config
+        .sip
+        .listen
+        .iter()
+        .map(|listener| Listen {
+            transport: match listener.protocol {
+                Protocol::Udp => Transport::Udp,
+                Protocol::Tcp => Transport::Tcp,
+            },
+            address: listener.address,
+        })
+        .collect();
+    let what = wanted
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let bound = Sockets::bind(&wanted).await;
+    bound.map_err(|error| StartError::Listen {
+        key: "sip.listen",
+        what,
+        error,
+    })
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let failed = |error| StartError::Listen {
+        key,
+        what: address.to_string(),
+        error,
+    };
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+fn local_address(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    let failed = |error| StartError::Listen {
+        key,
+        what: String::new(),
+        error,
+    };
+    listener.local_addr().map_err(failed)
+}
+
+fn own_addresses(sip: &SipHandle, advertise: Option<&str>) -> OwnAddresses {
+    let names = advertise.and_then(|advertise| {
+        let uri = sip_message::Uri::parse(format!("sip:{advertise}").as_bytes()).ok()?;
+        let host = String::from_utf8_lossy(uri.host())
+            .trim_matches(['[', ']'])
+            .to_owned();
+        Some((host, uri.port().unwrap_or(5060)))
+    });
+    OwnAddresses {
+        sockets: sip.local_addresses(),
+        names: names.into_iter().collect(),
+    }
+}
+
+async fn serve(listener: TcpListener, router: axum::Router) {
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "an HTTP listener ended");
+    }
+}

@@ -1,0 +1,40 @@
+//! What the parts of one gateway share: handles to owners, and finished values.
+
+use std::sync::{Arc, OnceLock};
+
+use media_bridge::MediaPlane;
+use sip_transport::SipHandle;
+use timebase::Clock;
+use tokio::sync::watch;
+use transfer_api::OwnAddresses;
+use transfer_store::Store;
+
+use super::directory::Directory;
+use super::live_calls::LiveCalls;
+use crate::config::Config;
+
+/// Configuration and what was built from it, replaced whole by a reload.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) config: Config,
+    pub(super) directory: Directory,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) store: Store,
+    pub(super) media: MediaPlane,
+    pub(super) live: LiveCalls,
+    pub(super) rules: watch::Receiver<Arc<Rules>>,
+    pub(super) draining: watch::Receiver<bool>,
+    pub(super) own: watch::Receiver<Arc<OwnAddresses>>,
+    /// Set once, right after the driver has started.
+    pub(super) sip: OnceLock<SipHandle>,
+}
+
+impl Shared {
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.borrow())
+    }
+}
