@@ -143,3 +143,63 @@ pub(crate) fn mac(key: &[u8; 32], label: &str, parts: &[&[u8]]) -> [u8; 32] {
     }
     mac.finalize().into_bytes().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn one_seed_is_one_sequence_and_another_seed_another() {
+        let all = |seed: u8| {
+            let mut ids = Ids::new([seed; 32]);
+            (ids.tag(), ids.branch(), ids.call_id(), ids.number())
+        };
+        assert_eq!(all(1), all(1));
+        assert_ne!(all(1), all(2));
+    }
+
+    #[test]
+    fn nothing_is_given_twice() {
+        let mut ids = Ids::new([9; 32]);
+        let given: HashSet<String> = (0..10_000)
+            .flat_map(|_| [ids.tag(), ids.branch(), ids.call_id()])
+            .collect();
+        assert_eq!(given.len(), 30_000);
+    }
+
+    #[test]
+    fn identifiers_are_tokens_of_the_promised_length() {
+        let mut ids = Ids::new([9; 32]);
+        let (tag, branch, call_id) = (ids.tag(), ids.branch(), ids.call_id());
+        assert_eq!((tag.len(), branch.len(), call_id.len()), (16, 31, 24));
+        let all = format!("{tag}{branch}{call_id}");
+        assert!(
+            all.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "{all}"
+        );
+    }
+
+    #[test]
+    fn own_branches_are_known_and_those_of_another_node_are_not() {
+        let (mut ours, mut theirs) = (Ids::new([1; 32]), Ids::new([2; 32]));
+        let own = ours.branch();
+        assert!(ours.is_own_branch(own.as_bytes()));
+        for foreign in [theirs.branch().as_str(), "z9hG4bK", "z9hG4bKabc", "", "abc"] {
+            assert!(!ours.is_own_branch(foreign.as_bytes()), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn keyed_tag_depends_on_each_part_and_on_nothing_else() {
+        let mut ids = Ids::new([1; 32]);
+        let tag = ids.keyed_tag(&[b"call", b"from"]);
+        ids.tag();
+        assert_eq!(ids.keyed_tag(&[b"call", b"from"]), tag);
+        assert_ne!(ids.keyed_tag(&[b"callf", b"rom"]), tag);
+        assert_ne!(ids.keyed_tag(&[b"call", b"from", b""]), tag);
+        assert_ne!(Ids::new([2; 32]).keyed_tag(&[b"call", b"from"]), tag);
+        assert_ne!(ids.secret("a"), ids.secret("b"));
+    }
+}

@@ -72,7 +72,11 @@ enum Qop<'a> {
     /// `auth`, with the nonce count as written and the client's nonce.
     Auth { count: &'a [u8], cnonce: &'a [u8] },
     /// `auth-int`, which protects the body too.
-    AuthInt { count: &'a [u8], cnonce: &'a [u8], body: &'a [u8] },
+    AuthInt {
+        count: &'a [u8],
+        cnonce: &'a [u8],
+        body: &'a [u8],
+    },
 }
 
 /// What a response is computed from, RFC 7616 §3.4.1, each part without quotes.
@@ -100,11 +104,29 @@ impl Proof<'_> {
             }
             Qop::Auth { count, cnonce } => {
                 let what = hash(&[self.method, self.uri]);
-                hash(&[who.as_bytes(), self.nonce, count, cnonce, b"auth", what.as_bytes()])
+                hash(&[
+                    who.as_bytes(),
+                    self.nonce,
+                    count,
+                    cnonce,
+                    b"auth",
+                    what.as_bytes(),
+                ])
             }
-            Qop::AuthInt { count, cnonce, body } => {
+            Qop::AuthInt {
+                count,
+                cnonce,
+                body,
+            } => {
                 let what = hash(&[self.method, self.uri, hash(&[body]).as_bytes()]);
-                hash(&[who.as_bytes(), self.nonce, count, cnonce, b"auth-int", what.as_bytes()])
+                hash(&[
+                    who.as_bytes(),
+                    self.nonce,
+                    count,
+                    cnonce,
+                    b"auth-int",
+                    what.as_bytes(),
+                ])
             }
         }
     }

@@ -55,10 +55,13 @@ impl Key {
     /// method, an ACK having its INVITE's (RFC 3261 §17.2.3).
     #[must_use]
     pub fn server(message: &Message) -> Option<Self> {
-        match message.method() {
-            Method::Ack => Self::of_request(message, Method::Invite.as_str()),
-            other => Self::of_request(message, other.as_str()),
-        }
+        let method = message.method();
+        let of = if method == Method::Ack {
+            &Method::Invite
+        } else {
+            &method
+        };
+        Self::of_request(message, of.as_str())
     }
 
     /// The key of the INVITE that a CANCEL is for (RFC 3261 §9.2).
