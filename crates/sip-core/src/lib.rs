@@ -3,18 +3,26 @@
 //! [`Endpoint`] is the whole: messages, commands and the time go in, messages and
 //! [`LegEvent`]s come out. It knows legs, dialogs and transactions, and not what a call is.
 
+mod answers;
 mod config;
+mod dialog;
 pub mod digest;
 mod endpoint;
 mod flow;
+mod formed;
 pub mod ids;
+mod leg;
+mod screen;
+mod stack;
 pub mod transaction;
+mod trunks;
 mod vocabulary;
 
 pub use config::{Bounds, Credentials, DigestUser, EndpointConfig, TrunkRule, Unauthenticated};
 pub use digest::Algorithm;
 pub use endpoint::Endpoint;
 pub use flow::{ConnectionId, Flow, Transport};
+pub use formed::{FormedRequest, form_request};
 pub use transaction::Timers;
 pub use vocabulary::{
     Caller, Census, Command, Counters, Ended, Header, Input, Invitation, LegEvent, LegId, Output, Place, ReasonValue,

@@ -1,0 +1,215 @@
+//! Responses, and requests sent a second time: RFC 3261 §8.2.6, §18.2 and §22.2.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use sip_message::{Builder, HeaderName, Message, Method};
+
+use crate::digest::Authorization;
+use crate::flow::{Flow, Transport};
+use crate::vocabulary::{Header, ReasonValue};
+
+/// The methods that we take.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO, UPDATE";
+/// The extensions that we speak: RFC 4488.
+pub(crate) const SUPPORTED: &str = "norefersub";
+/// The bodies that we understand in an INVITE.
+pub(crate) const ACCEPT: &str = "application/sdp, multipart/mixed";
+/// The type of session descriptions.
+pub(crate) const SDP: &str = "application/sdp";
+
+/// The beginning of a response, RFC 3261 §8.2.6: what is copied from the request, the source noted
+/// in the top Via (§18.2.1, RFC 3581), and `tag` in To unless the request has one there.
+pub(crate) fn response(request: &Message, source: SocketAddr, status: u16, reason: Option<&str>, tag: &[u8]) -> Builder {
+    let mut builder = Builder::response(status, reason.unwrap_or_else(|| reason_phrase(status)));
+    let top = request.via().ok();
+    for (index, value) in request.values(HeaderName::Via).enumerate() {
+        builder = match &top {
+            Some(via) if index == 0 => builder.field("Via", via.with_source(source)),
+            Some(_) | None => builder.field("Via", value),
+        };
+    }
+    builder = builder.copy(request, HeaderName::From);
+    builder = match request.to() {
+        Ok(to) if to.tag().is_none() && status > 100 && !tag.is_empty() => {
+            builder.field("To", [to.as_bytes(), &b";tag="[..], tag].concat())
+        }
+        Ok(_) | Err(_) => builder.copy(request, HeaderName::To),
+    };
+    builder = builder.copy(request, HeaderName::CallId).copy(request, HeaderName::CSeq);
+    if status == 100 { builder.copy(request, HeaderName::Timestamp) } else { builder }
+}
+
+/// Where the response to a request goes, RFC 3261 §18.2.2 and RFC 3581 §4: back over the
+/// connection, or to the source address. `maddr` is not followed: by it a peer could direct our
+/// answers at somebody else.
+pub(crate) fn reply_flow(request: &Message, flow: Flow) -> Flow {
+    if flow.transport.reliable() {
+        return flow;
+    }
+    match request.via() {
+        Ok(via) if via.rport().is_none() => {
+            Flow { remote: SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(5060)), ..flow }
+        }
+        Ok(_) | Err(_) => flow,
+    }
+}
+
+/// Where the response goes when its connection is gone, RFC 3261 §18.2.2: over a new one to the
+/// source address and the port in the Via.
+pub(crate) fn fallback_flow(request: &Message, flow: Flow) -> Flow {
+    let default_port = if flow.transport == Transport::Tls { 5061 } else { 5060 };
+    let port = request.via().ok().and_then(|via| via.port()).unwrap_or(default_port);
+    if flow.transport.reliable() {
+        Flow { remote: SocketAddr::new(flow.remote.ip(), port), connection: None, ..flow }
+    } else {
+        reply_flow(request, flow)
+    }
+}
+
+/// The same request once more: another sequence number, Via, and the credentials, RFC 3261 §22.2.
+pub(crate) fn again(request: &Message, cseq: u32, via: &[u8], credentials: &[Authorization]) -> Message {
+    const REPLACED: [HeaderName<'static>; 6] = [
+        HeaderName::Via,
+        HeaderName::CSeq,
+        HeaderName::ContentLength,
+        HeaderName::ContentType,
+        HeaderName::Authorization,
+        HeaderName::ProxyAuthorization,
+    ];
+    let method = request.method();
+    let mut builder = Builder::request(&method, request.request_uri().unwrap_or_default()).field("Via", via);
+    for field in request.fields().filter(|field| !REPLACED.iter().any(|name| field.is(*name))) {
+        builder = builder.field(std::str::from_utf8(field.name).unwrap_or_default(), field.value());
+    }
+    builder = builder.field("CSeq", format!("{cseq} {method}"));
+    for answer in credentials {
+        builder = builder.field(answer.name(), &answer.value);
+    }
+    let content_type = request.header(HeaderName::ContentType);
+    match content_type.as_deref().map(std::str::from_utf8) {
+        Some(Ok(content_type)) => builder.body(content_type, &request.body()).build(),
+        Some(Err(_)) | None => builder.build(),
+    }
+}
+
+/// Adds header fields.
+pub(crate) fn with_headers(mut builder: Builder, headers: &[Header]) -> Builder {
+    for header in headers {
+        builder = builder.field(header.name.as_str(), &header.value);
+    }
+    builder
+}
+
+/// Adds a session description, if there is one.
+pub(crate) fn with_sdp(builder: Builder, sdp: Option<&Bytes>) -> Builder {
+    match sdp {
+        Some(sdp) => builder.body(SDP, sdp),
+        None => builder,
+    }
+}
+
+/// The session description of a message: its body, or that part of a multipart body.
+pub(crate) fn sdp_of(message: &Message) -> Option<Bytes> {
+    if message.body().is_empty() { None } else { sip_message::find_part(message, SDP) }
+}
+
+/// The Reason values of a message, RFC 3326.
+pub(crate) fn reasons_of(message: &Message) -> Vec<ReasonValue> {
+    message
+        .reason()
+        .map(|reason| ReasonValue {
+            protocol: text(reason.protocol()),
+            cause: reason.cause().and_then(|cause| u16::try_from(cause).ok()),
+            text: reason.text().map(|value| text(&value)),
+        })
+        .collect()
+}
+
+/// Whether the sender takes REFER: no Allow header, or one that names it; `None` without Allow.
+pub(crate) fn allows_refer(message: &Message) -> Option<bool> {
+    message.fields_named(HeaderName::Allow).next()?;
+    Some(message.values(HeaderName::Allow).any(|method| method.as_ref() == Method::Refer.as_str().as_bytes()))
+}
+
+/// The header fields whose names begin with `X-`.
+pub(crate) fn x_headers(message: &Message) -> Vec<(String, String)> {
+    message
+        .fields()
+        .filter(|field| field.name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"X-")))
+        .map(|field| (text(field.name), text(&field.value())))
+        .collect()
+}
+
+/// Bytes as text, with what is no UTF-8 replaced.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The reason phrase of a status code, RFC 3261 §21 and the registry.
+pub(crate) const fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        181 => "Call Is Being Forwarded",
+        182 => "Queued",
+        183 => "Session Progress",
+        200 => "OK",
+        202 => "Accepted",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Moved Temporarily",
+        305 => "Use Proxy",
+        380 => "Alternative Service",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        410 => "Gone",
+        412 => "Conditional Request Failed",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Unsupported URI Scheme",
+        420 => "Bad Extension",
+        421 => "Extension Required",
+        422 => "Session Interval Too Small",
+        423 => "Interval Too Brief",
+        480 => "Temporarily Unavailable",
+        481 => "Call/Transaction Does Not Exist",
+        482 => "Loop Detected",
+        483 => "Too Many Hops",
+        484 => "Address Incomplete",
+        485 => "Ambiguous",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        489 => "Bad Event",
+        491 => "Request Pending",
+        493 => "Undecipherable",
+        500 => "Server Internal Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Server Time-out",
+        505 => "Version Not Supported",
+        513 => "Message Too Large",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        604 => "Does Not Exist Anywhere",
+        606 => "Not Acceptable",
+        _ => match status / 100 {
+            1 => "Progress",
+            2 => "OK",
+            3 => "Redirection",
+            4 => "Request Failure",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
+    }
+}

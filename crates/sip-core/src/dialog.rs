@@ -1,0 +1,228 @@
+//! The dialog, RFC 3261 §12: its identifiers, route set, targets, sequence numbers and path.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use sip_message::{Builder, HeaderName, Message, Method, NameAddr, Uri};
+
+use crate::flow::{Flow, Transport};
+
+/// The port of sip URIs that name none, RFC 3261 §19.1.2.
+const SIP_PORT: u16 = 5060;
+
+/// The peer's sequence number is not above its last one, RFC 3261 §12.2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfOrder;
+
+/// One dialog.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialog {
+    /// The Call-ID.
+    pub(crate) call_id: Bytes,
+    /// Our tag.
+    pub(crate) local_tag: Bytes,
+    /// The peer's tag; empty where it sent none (RFC 2543).
+    pub(crate) remote_tag: Bytes,
+    /// Where messages of the dialog have been going.
+    pub(crate) flow: Flow,
+    /// The Contact value of our messages.
+    pub(crate) contact: Bytes,
+    local_party: Bytes,
+    remote_party: Bytes,
+    remote_target: Bytes,
+    routes: Vec<Bytes>,
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+}
+
+impl Dialog {
+    /// The dialog of a request that we answer with `tag`, RFC 3261 §12.1.1.
+    pub(crate) fn answering(request: &Message, tag: &Bytes, flow: Flow, contact: Bytes) -> Option<Self> {
+        let from = request.from().ok()?;
+        let to = request.to().ok()?;
+        let target = request.contact().ok().flatten()?;
+        Some(Self {
+            call_id: shared(request, HeaderName::CallId)?,
+            local_tag: tag.clone(),
+            remote_tag: tag_of(&from),
+            flow,
+            contact,
+            local_party: tagged(&to.without_tag(), tag),
+            remote_party: from.as_bytes().clone(),
+            remote_target: target.uri().as_bytes().clone(),
+            routes: request.values(HeaderName::RecordRoute).map(owned).collect(),
+            local_cseq: 0,
+            remote_cseq: request.cseq().ok().map(|cseq| cseq.number),
+        })
+    }
+
+    /// The dialog that a response to our request makes, RFC 3261 §12.1.2.
+    pub(crate) fn calling(request: &Message, response: &Message, flow: Flow, contact: Bytes) -> Option<Self> {
+        let from = request.from().ok()?;
+        let to = response.to().ok()?;
+        let target = match response.contact().ok().flatten() {
+            Some(contact) => contact.uri().as_bytes().clone(),
+            None => Bytes::copy_from_slice(request.request_uri()?),
+        };
+        let mut routes: Vec<Bytes> = response.values(HeaderName::RecordRoute).map(owned).collect();
+        routes.reverse();
+        Some(Self {
+            call_id: shared(request, HeaderName::CallId)?,
+            local_tag: tag_of(&from),
+            remote_tag: tag_of(&to),
+            flow,
+            contact,
+            local_party: from.as_bytes().clone(),
+            remote_party: to.as_bytes().clone(),
+            remote_target: target,
+            routes,
+            local_cseq: request.cseq().ok()?.number,
+            remote_cseq: None,
+        })
+    }
+
+    /// Whether a message with these identifiers belongs to the dialog.
+    pub(crate) fn is(&self, call_id: &[u8], remote_tag: &[u8]) -> bool {
+        self.call_id == call_id && self.remote_tag == remote_tag
+    }
+
+    /// Accepts the sequence number of a request other than ACK and CANCEL, RFC 3261 §12.2.2.
+    pub(crate) fn advance(&mut self, number: u32) -> Result<(), OutOfOrder> {
+        if self.remote_cseq.is_some_and(|last| number <= last) {
+            return Err(OutOfOrder);
+        }
+        self.remote_cseq = Some(number);
+        Ok(())
+    }
+
+    /// Takes the remote target of a target refresh, RFC 3261 §12.2.2.
+    pub(crate) fn refresh(&mut self, message: &Message) {
+        if let Ok(Some(contact)) = message.contact() {
+            self.remote_target = contact.uri().as_bytes().clone();
+        }
+    }
+
+    /// The next sequence number of our requests.
+    pub(crate) fn next_cseq(&mut self) -> u32 {
+        self.local_cseq = self.local_cseq.saturating_add(1);
+        self.local_cseq
+    }
+
+    /// The sequence number of our latest request.
+    pub(crate) const fn last_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
+    /// The beginning of a request in the dialog, without a Via, RFC 3261 §12.2.1.1.
+    pub(crate) fn request(&self, method: &Method, cseq: u32, via: &[u8]) -> Builder {
+        let (uri, routes) = self.request_route();
+        let mut builder = Builder::request(method, &uri).field("Via", via);
+        for route in routes {
+            builder = builder.field("Route", route);
+        }
+        builder
+            .field("Max-Forwards", "70")
+            .field("From", &self.local_party)
+            .field("To", &self.remote_party)
+            .field("Call-ID", &self.call_id)
+            .field("CSeq", format!("{cseq} {method}"))
+    }
+
+    /// The Request-URI of our requests.
+    pub(crate) fn request_uri(&self) -> Bytes {
+        self.request_route().0
+    }
+
+    /// The Request-URI and the Route values: loose or, by the first route, strict.
+    fn request_route(&self) -> (Bytes, Vec<Bytes>) {
+        let first = self.routes.first().and_then(|route| NameAddr::parse(route.clone()).ok());
+        match first {
+            Some(first) if first.uri().param("lr").is_none() => {
+                let uri = first.uri().without_headers().without_param("method");
+                let mut routes: Vec<Bytes> = self.routes.iter().skip(1).cloned().collect();
+                routes.push([b"<", &self.remote_target[..], b">"].concat().into());
+                (uri.as_bytes().clone(), routes)
+            }
+            Some(_) | None => (self.remote_target.clone(), self.routes.clone()),
+        }
+    }
+
+    /// The URI that decides where our next request goes, RFC 3261 §8.1.2.
+    fn next_hop(&self) -> Option<Uri> {
+        match self.routes.first() {
+            Some(route) => NameAddr::parse(route.clone()).ok().map(|addr| addr.uri().clone()),
+            None => Uri::from_bytes(self.remote_target.clone()).ok(),
+        }
+    }
+
+    /// The flow of our next request: the dialog's own connection, else the address that the next
+    /// hop names literally, else where its messages came from.
+    pub(crate) fn next_flow(&self) -> Flow {
+        if self.flow.connection.is_some() {
+            return self.flow;
+        }
+        self.next_hop().map_or(self.flow, |hop| toward(self.flow, &hop))
+    }
+
+    /// The connection is no more: the next request opens one to the next hop.
+    pub(crate) fn disconnect(&mut self) {
+        self.flow = self.flow.unconnected();
+    }
+
+    /// The address in the peer's Contact, where it is a literal one.
+    pub(crate) fn target_ip(&self) -> Option<IpAddr> {
+        Uri::from_bytes(self.remote_target.clone()).ok()?.host_ip()
+    }
+}
+
+/// The path from where `base` is to what `hop` names. Names are not resolved here: they stay with `base`.
+pub(crate) fn toward(base: Flow, hop: &Uri) -> Flow {
+    let transport = match hop.param("transport") {
+        Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
+        Some(name) if name.eq_ignore_ascii_case(b"tls") => Transport::Tls,
+        Some(name) if name.eq_ignore_ascii_case(b"udp") && !base.transport.reliable() => Transport::Udp,
+        Some(_) | None => base.transport,
+    };
+    let default_port = if transport == Transport::Tls { SIP_PORT + 1 } else { SIP_PORT };
+    let port = hop.port().unwrap_or(default_port);
+    let remote = match hop.host_ip() {
+        Some(ip) if reachable(ip, base) => SocketAddr::new(ip, port),
+        Some(_) | None if transport.reliable() => SocketAddr::new(base.remote.ip(), port),
+        Some(_) | None => base.remote,
+    };
+    Flow { transport, local: base.local, remote, connection: None }
+}
+
+/// Whether an address that a peer wrote can be meant for us: not unspecified, of the family that we
+/// speak with it, and not private while the peer itself is public (it is behind a NAT then).
+fn reachable(ip: IpAddr, base: Flow) -> bool {
+    let ip = ip.to_canonical();
+    let remote = base.remote.ip().to_canonical();
+    !ip.is_unspecified() && ip.is_ipv4() == remote.is_ipv4() && (!is_private(ip) || is_private(remote))
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+    }
+}
+
+/// The tag of an address, empty where it has none.
+pub(crate) fn tag_of(address: &NameAddr) -> Bytes {
+    address.tag().map(Bytes::copy_from_slice).unwrap_or_default()
+}
+
+/// An address value with our tag.
+pub(crate) fn tagged(value: &[u8], tag: &[u8]) -> Bytes {
+    [value, b";tag=", tag].concat().into()
+}
+
+/// The first field of a name, as bytes of its own.
+pub(crate) fn shared(message: &Message, name: HeaderName<'_>) -> Option<Bytes> {
+    message.header(name).map(owned)
+}
+
+fn owned(value: std::borrow::Cow<'_, [u8]>) -> Bytes {
+    Bytes::from(value.into_owned())
+}

@@ -1,0 +1,172 @@
+//! What comes in from the network, sorted: responses, repetitions, requests inside dialogs and new ones.
+
+use bytes::Bytes;
+use sip_message::{Limits, Message, Method, ParseError};
+use timebase::Now;
+
+use super::Endpoint;
+use crate::answers;
+use crate::config::Unauthenticated;
+use crate::dialog::tag_of;
+use crate::flow::{ConnectionId, Flow};
+use crate::stack::Stack;
+use crate::trunks;
+use crate::vocabulary::{LegId, Response};
+
+impl Endpoint {
+    pub(super) fn receive(&mut self, now: Now, flow: Flow, message: Result<Message, ParseError>) {
+        self.stack.counters.received += 1;
+        let message = message.and_then(|message| message.validate().map(|()| message));
+        match message {
+            Ok(message) => {
+                tracing::trace!(%flow, bytes = message.bytes().len(), "receive");
+                if message.is_request() {
+                    self.request(now, flow, &message);
+                } else {
+                    self.any_response(now, &message);
+                }
+            }
+            Err(error) => self.unparseable(flow, &error),
+        }
+    }
+
+    /// Bytes that are no message are answered where that can be done, RFC 3261 §16.3 and RFC 4475 §3.1.2.
+    fn unparseable(&mut self, flow: Flow, error: &ParseError) {
+        tracing::debug!(%flow, %error, "unparseable");
+        let request = error.salvage.as_deref().filter(|salvage| salvage.is_request());
+        match request {
+            Some(request) if request.method() != Method::Ack && !self.is_silent_to(flow) => {
+                let refusal = Response::new(error.status).with_reason(reason_of(error));
+                self.turn_away(request, flow, &refusal);
+            }
+            Some(_) | None => self.stack.counters.unparseable += 1,
+        }
+    }
+
+    /// Whether strangers get no answer, and this is one.
+    fn is_silent_to(&self, flow: Flow) -> bool {
+        let config = &self.stack.config;
+        config.unauthenticated == Unauthenticated::Silence && !trunks::knows(config, flow.remote.ip())
+    }
+
+    fn request(&mut self, now: Now, flow: Flow, request: &Message) {
+        if self.stack.table.handle_request(now, request).is_some() {
+            return;
+        }
+        let to_tag = request.to().ok().map(|to| tag_of(&to)).unwrap_or_default();
+        match request.method() {
+            Method::Cancel => self.cancel(now, flow, request),
+            Method::Ack if to_tag.is_empty() => self.stack.counters.stray += 1,
+            Method::Ack
+            | Method::Invite
+            | Method::Bye
+            | Method::Options
+            | Method::Register
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Info
+            | Method::Update
+            | Method::Prack
+            | Method::Message
+            | Method::Publish
+            | Method::Other(_) => {
+                if to_tag.is_empty() {
+                    self.arrival(now, flow, request);
+                } else {
+                    self.inside(now, flow, request, &to_tag);
+                }
+            }
+        }
+    }
+
+    /// CANCEL, RFC 3261 §9.2: never challenged, and without effect after the final response.
+    fn cancel(&mut self, now: Now, flow: Flow, request: &Message) {
+        let Some(invite) = self.stack.table.invite_of(request) else {
+            if !self.is_silent_to(flow) {
+                self.turn_away(request, flow, &Response::new(481));
+            }
+            return;
+        };
+        let leg = self.stack.table.context(invite).and_then(|context| context.leg);
+        let tag = leg.and_then(|leg| self.legs.get(&leg)).map(|leg| leg.tag.clone());
+        let tag = tag.unwrap_or_else(|| Bytes::from(self.stack.stateless_tag(request)));
+        if let Some(incoming) = self.stack.serve(now, request, flow, leg) {
+            self.stack.reply(now, &incoming, &Response::new(200), &tag);
+        }
+        if let Some(leg) = leg {
+            self.with_leg(now, leg, |leg, stack| leg.peer_cancels(now, stack, request));
+        }
+    }
+
+    /// A request with a To tag, RFC 3261 §12.2.2.
+    fn inside(&mut self, now: Now, flow: Flow, request: &Message, to_tag: &[u8]) {
+        let call_id = request.call_id().unwrap_or_default();
+        let from_tag = request.from().ok().map(|from| tag_of(&from)).unwrap_or_default();
+        let is_ack = request.method() == Method::Ack;
+        let leg = self.by_tag.get(to_tag).filter(|id| {
+            self.legs.get(*id).is_some_and(|leg| leg.owns(call_id, &from_tag))
+        });
+        match leg.copied() {
+            Some(leg) if self.may_speak(leg, flow) => self.to_leg(now, flow, request, leg),
+            _ if is_ack => self.stack.counters.stray += 1,
+            Some(_) => self.turn_away(request, flow, &Response::new(403)),
+            None if self.graves.holds(call_id, to_tag, &from_tag) && request.method() == Method::Notify => {
+                self.stack.refuse(request, flow, &Response::new(200));
+            }
+            None if self.is_silent_to(flow) => {}
+            None => self.turn_away(request, flow, &Response::new(481)),
+        }
+    }
+
+    /// Whether requests of a leg's dialog may come over this path.
+    fn may_speak(&self, leg: LegId, flow: Flow) -> bool {
+        let source = flow.remote.ip();
+        self.legs.get(&leg).is_some_and(|leg| {
+            let rule = leg.trunk.and_then(|trunk| self.stack.config.trunks.get(trunk.0 as usize));
+            leg.comes_from(source) || rule.is_some_and(|rule| trunks::allows(rule, source))
+        })
+    }
+
+    fn to_leg(&mut self, now: Now, flow: Flow, request: &Message, leg: LegId) {
+        if request.method() == Method::Ack {
+            self.with_leg(now, leg, |leg, stack| leg.handle_ack(now, stack, request));
+        } else if let Some(incoming) = self.stack.serve(now, request, flow, Some(leg)) {
+            self.with_leg(now, leg, |leg, stack: &mut Stack| leg.handle_request(now, stack, incoming));
+        }
+    }
+
+    /// A closed connection: what waited for a response on it has failed, what was to be answered
+    /// on it goes to the address that the Via names (RFC 3261 §18.2.2), and legs find another.
+    pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
+        for leg in self.legs.values_mut() {
+            leg.disconnect(connection);
+        }
+        for tx in self.stack.table.find(|context| context.flow.connection == Some(connection)) {
+            if self.stack.client(tx).is_some() {
+                self.stack.table.handle_failure(tx);
+            } else if let Some(context) = self.stack.table.context_mut(tx) {
+                context.flow = context.fallback;
+            }
+        }
+    }
+
+    /// Bytes that could not be sent, RFC 3261 §17.1.4 and §18.4.
+    pub(super) fn send_failed(&mut self, flow: Flow, payload: Bytes) {
+        let Ok(message) = Message::parse(payload, &Limits::default()) else { return };
+        let Some(tx) = self.stack.table.sender_of(&message) else { return };
+        let fallback = self.stack.table.context(tx).map(|context| context.fallback);
+        match fallback {
+            Some(fallback) if !message.is_request() && flow.connection.is_some() => {
+                self.stack.transmit(fallback, message.bytes().clone());
+            }
+            Some(_) | None => self.stack.table.handle_failure(tx),
+        }
+    }
+}
+
+/// What is wrong, as a reason phrase.
+fn reason_of(error: &ParseError) -> String {
+    let phrase = answers::reason_phrase(error.status);
+    if error.status == 400 { format!("{phrase} ({})", error.what) } else { phrase.to_owned() }
+}

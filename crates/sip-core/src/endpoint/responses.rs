@@ -1,0 +1,67 @@
+//! What becomes of our requests: responses, silence, and 2xx that nobody waits for.
+
+use sip_message::{Message, Method};
+use timebase::Now;
+
+use super::Endpoint;
+use crate::leg::response_tag;
+use crate::stack::{Purpose, Reply};
+use crate::transaction::TxId;
+
+impl Endpoint {
+    /// A response from the network.
+    pub(super) fn any_response(&mut self, now: Now, response: &Message) {
+        let extra_via = response.vias().nth(1).is_some();
+        if extra_via || self.stack.table.handle_response(now, response).is_none() {
+            self.stack.counters.stray += 1;
+        }
+    }
+
+    /// A response to a request of ours, past its transaction.
+    pub(super) fn response(&mut self, now: Now, tx: TxId, response: Message) {
+        let Some(client) = self.stack.client(tx) else { return };
+        let (leg, purpose) = (client.leg, client.purpose);
+        let is_invite = client.request.method() == Method::Invite;
+        match response.status().unwrap_or_default() {
+            ..=199 => {
+                if let (Some(leg), Purpose::Invite) = (leg, purpose) {
+                    self.with_leg(now, leg, |leg, stack| leg.handle_provisional(now, stack, &response));
+                }
+            }
+            200..=299 if is_invite => self.success(now, tx, response),
+            _ => self.final_reply(now, tx, &Reply::of(response)),
+        }
+    }
+
+    /// 2xx to an INVITE: the first one is the leg's, its repetitions are acknowledged again, and
+    /// those of other forks are ended, RFC 3261 §13.2.2.4.
+    fn success(&mut self, now: Now, tx: TxId, response: Message) {
+        let tag = response_tag(&response);
+        if self.stack.acknowledge_again(tx, &tag) {
+            return;
+        }
+        let Some(client) = self.stack.client(tx) else { return };
+        let purpose = client.purpose;
+        let leg = client.leg.and_then(|leg| self.legs.get(&leg));
+        match leg {
+            Some(leg) if leg.is_calling() || purpose == Purpose::Reinvite => {
+                self.final_reply(now, tx, &Reply::of(response));
+            }
+            Some(leg) if leg.answers_to(&tag) => {}
+            Some(_) | None => self.stack.abandon(now, tx, &response),
+        }
+    }
+
+    /// Nothing came, or nothing could be sent: as 408 and 503, RFC 3261 §8.1.3.1.
+    pub(super) fn unanswered(&mut self, now: Now, tx: TxId, status: u16) {
+        self.final_reply(now, tx, &Reply::without_response(status));
+    }
+
+    fn final_reply(&mut self, now: Now, tx: TxId, reply: &Reply) {
+        let Some(client) = self.stack.client(tx) else { return };
+        let (leg, purpose) = (client.leg, client.purpose);
+        if let Some(leg) = leg {
+            self.with_leg(now, leg, |leg, stack| leg.handle_reply(now, stack, tx, purpose, reply));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A leg whose INVITE was answered: ACK, BYE and what keeps a dialog together, RFC 3261 §13 and §15.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sip_message::{Message, Method};
+use timebase::{Now, earliest};
+
+use super::offers::Offers;
+use super::refer::{Referee, Referrer};
+use super::{Extra, Leg, Phase};
+use crate::answers::reasons_of;
+use crate::dialog::Dialog;
+use crate::stack::{Incoming, Purpose, Reply, Stack};
+use crate::transaction::TxId;
+use crate::vocabulary::{Ended, Header, LegEvent, Response};
+
+/// How long the last NOTIFY of a REFER is awaited after the peer's BYE.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A leg with a confirmed dialog.
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) dialog: Dialog,
+    pub(super) offers: Offers,
+    pub(super) referrer: Referrer,
+    pub(super) referee: Referee,
+    pub(super) life: Life,
+}
+
+/// How the leg stands.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// The call is up.
+    Standing,
+    /// Our BYE waits for the ACK of our 200, RFC 3261 §15.
+    Owed(Vec<Header>),
+    /// Our BYE is out.
+    Leaving,
+    /// The peer's BYE came while the subscription of our REFER was open.
+    Lingering { until: Now },
+}
+
+impl Up {
+    /// After our 200.
+    pub(super) fn answered(
+        now: Now,
+        stack: &Stack,
+        dialog: Dialog,
+        incoming: &Incoming,
+        response: Bytes,
+        offered: bool,
+    ) -> Self {
+        let offers = Offers::answered(now, stack, incoming, response, offered, true);
+        Self::new(dialog, offers)
+    }
+
+    /// After the peer's 200; `owed` is the transaction whose ACK waits for our answer.
+    pub(super) fn connected(dialog: Dialog, owed: Option<TxId>, cseq: u32) -> Self {
+        Self::new(dialog, Offers::connected(owed, cseq))
+    }
+
+    fn new(dialog: Dialog, offers: Offers) -> Self {
+        let (referrer, referee) = (Referrer::default(), Referee::default());
+        Self { dialog, offers, referrer, referee, life: Life::Standing }
+    }
+
+    /// The peer's requests that have no final response yet.
+    pub(super) fn open_requests(&self) -> impl Iterator<Item = &Incoming> {
+        self.offers.open_request().into_iter().chain(self.referee.open_request())
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Now> {
+        let life = match &self.life {
+            Life::Lingering { until } => Some(*until),
+            Life::Standing | Life::Owed(_) | Life::Leaving => None,
+        };
+        earliest(life, self.offers.poll_timeout())
+    }
+}
+
+impl Leg {
+    pub(super) fn session_timeout(&mut self, now: Now, stack: &mut Stack) {
+        let Phase::Up(up) = &self.phase else { return };
+        match up.life {
+            Life::Lingering { until } if now >= until => self.end(now, stack, Ended::HungUp),
+            Life::Lingering { .. } => {}
+            Life::Standing | Life::Owed(_) | Life::Leaving => self.offers_timeout(now, stack),
+        }
+    }
+
+    /// ACK of a 2xx, RFC 3261 §13.3.1.4.
+    pub(crate) fn handle_ack(&mut self, now: Now, stack: &mut Stack, ack: &Message) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        let number = ack.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(event) = up.offers.acknowledged(number, ack) else { return };
+        if let Life::Owed(headers) = &mut up.life {
+            let headers = std::mem::take(headers);
+            return self.send_bye(now, stack, &headers);
+        }
+        event.into_iter().for_each(|event| stack.emit(self.id, event));
+        self.offers_settled(now, stack);
+    }
+
+    /// The shell hangs up.
+    pub(super) fn leave(&mut self, now: Now, stack: &mut Stack, headers: Vec<Header>) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        match &up.life {
+            Life::Standing if up.offers.awaits_first_ack() => up.life = Life::Owed(headers),
+            Life::Standing => {
+                self.settle_owed_ack(stack);
+                self.send_bye(now, stack, &headers);
+            }
+            Life::Lingering { .. } => self.end(now, stack, Ended::HungUp),
+            Life::Owed(_) | Life::Leaving => {}
+        }
+    }
+
+    /// Sends BYE, RFC 3261 §15.1.1; what is still open is ended with it.
+    pub(super) fn send_bye(&mut self, now: Now, stack: &mut Stack, headers: &[Header]) {
+        self.close(now, stack, Life::Leaving);
+        self.request(now, stack, &Method::Bye, Purpose::Bye, Extra { headers, ..Extra::default() });
+    }
+
+    pub(super) fn bye_answered(&mut self, now: Now, stack: &mut Stack, reply: &Reply) {
+        let Phase::Up(up) = &self.phase else { return };
+        if matches!(up.life, Life::Leaving) {
+            self.end(now, stack, Ended::ByeAnswered(reply.status));
+        }
+    }
+
+    /// The peer's BYE, RFC 3261 §15.1.2.
+    pub(super) fn peer_hangs_up(&mut self, now: Now, stack: &mut Stack, incoming: &Incoming) {
+        let reasons = reasons_of(&incoming.request);
+        match &mut self.phase {
+            Phase::Arriving(_) => {
+                self.reply(now, stack, incoming, &Response::new(200));
+                self.peer_cancels(now, stack, &incoming.request);
+            }
+            Phase::Up(up) => {
+                let lingers = matches!(up.life, Life::Standing) && up.referrer.is_open();
+                let again = matches!(up.life, Life::Lingering { .. });
+                self.reply(now, stack, incoming, &Response::new(200));
+                if again {
+                    return;
+                }
+                stack.emit(self.id, LegEvent::HungUp { reasons });
+                if lingers {
+                    self.close(now, stack, Life::Lingering { until: now + LINGER });
+                } else {
+                    self.end(now, stack, Ended::HungUp);
+                }
+            }
+            Phase::Calling(_) | Phase::Ended(_) => self.reply(now, stack, incoming, &Response::new(481)),
+        }
+    }
+
+    /// The session is over while the leg is not: the peer's open requests are answered 487
+    /// (RFC 3261 §15.1.2).
+    fn close(&mut self, now: Now, stack: &mut Stack, life: Life) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        up.life = life;
+        let open: Vec<Incoming> = up.open_requests().cloned().collect();
+        up.offers.stop();
+        up.referee.stop();
+        for incoming in &open {
+            self.reply(now, stack, incoming, &Response::new(487));
+        }
+    }
+
+    /// Whether the session still takes requests that change it.
+    pub(super) const fn is_standing(&self) -> bool {
+        match &self.phase {
+            Phase::Up(up) => matches!(up.life, Life::Standing),
+            Phase::Arriving(_) | Phase::Calling(_) | Phase::Ended(_) => false,
+        }
+    }
+
+    pub(super) fn inform(&mut self, now: Now, stack: &mut Stack, content_type: &str, body: &Bytes) {
+        if self.is_standing() {
+            let extra = Extra { body: Some((content_type, body)), ..Extra::default() };
+            self.request(now, stack, &Method::Info, Purpose::Info, extra);
+        }
+    }
+}

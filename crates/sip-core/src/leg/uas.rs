@@ -1,0 +1,119 @@
+//! The answering side of an INVITE until its final response, RFC 3261 §13.3.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sip_message::{HeaderName, Message};
+use timebase::Now;
+
+use super::session::Up;
+use super::{Leg, Phase};
+use crate::answers::{ALLOW, SUPPORTED, reasons_of, with_headers, with_sdp};
+use crate::dialog::Dialog;
+use crate::stack::{Incoming, Stack};
+use crate::vocabulary::{Ended, Header, Invitation, LegEvent, Response};
+
+/// How often a provisional response is repeated so that no proxy gives up, RFC 3261 §13.3.1.1.
+const PROVISIONAL_EVERY: Duration = Duration::from_secs(60);
+
+/// An INVITE that has no final response yet.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    /// The early dialog.
+    pub(super) dialog: Dialog,
+    incoming: Incoming,
+    offered: bool,
+    ringing: Option<Ringing>,
+}
+
+#[derive(Debug)]
+struct Ringing {
+    status: u16,
+    response: Bytes,
+    repeat: Now,
+}
+
+impl Arriving {
+    pub(super) fn poll_timeout(&self) -> Option<Now> {
+        self.ringing.as_ref().map(|ringing| ringing.repeat)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now, stack: &mut Stack) {
+        if let Some(ringing) = self.ringing.as_mut().filter(|ringing| now >= ringing.repeat) {
+            ringing.repeat = now + PROVISIONAL_EVERY;
+            stack.respond(now, self.incoming.tx, ringing.status, ringing.response.clone());
+        }
+    }
+
+    /// A response that makes or confirms the dialog, RFC 3261 §12.1.1.
+    fn response(&self, stack: &Stack, status: u16, headers: &[Header], sdp: Option<&Bytes>) -> Message {
+        let response = Response { status, reason: None, headers: Vec::new() };
+        let builder = stack
+            .compose(&self.incoming.request, self.incoming.flow, &response, &self.dialog.local_tag)
+            .copy(&self.incoming.request, HeaderName::RecordRoute)
+            .field("Contact", &self.dialog.contact)
+            .field("Allow", ALLOW)
+            .field("Supported", SUPPORTED);
+        with_sdp(with_headers(builder, headers), sdp).build()
+    }
+}
+
+impl Leg {
+    /// The leg of an admitted invitation: 100 is sent at once. `None`: no transaction is free for it.
+    pub(crate) fn admit(now: Now, stack: &mut Stack, invitation: &Invitation) -> Option<Self> {
+        let tag = Bytes::from(stack.ids.tag());
+        let target = invitation.request.target().ok();
+        let contact = stack.contact(&invitation.flow, target.as_ref());
+        let dialog = Dialog::answering(&invitation.request, &tag, invitation.flow, contact)?;
+        let incoming = stack.serve(now, &invitation.request, invitation.flow, Some(invitation.leg))?;
+        stack.reply(now, &incoming, &Response::new(100), &[]);
+        let rule = stack.config.trunks.get(invitation.trunk.0 as usize);
+        let credentials = rule.and_then(|rule| rule.outbound_auth.clone());
+        let call_id = dialog.call_id.clone();
+        let offered = invitation.offer.is_some();
+        let arriving = Box::new(Arriving { dialog, incoming, offered, ringing: None });
+        Some(Self {
+            id: invitation.leg,
+            tag,
+            call_id,
+            trunk: Some(invitation.trunk),
+            sources: Vec::new(),
+            credentials,
+            digest: crate::digest::Client::default(),
+            allows_refer: invitation.allow_refer,
+            phase: Phase::Arriving(arriving),
+        })
+    }
+
+    pub(super) fn ring(&mut self, now: Now, stack: &mut Stack, status: u16, sdp: Option<&Bytes>) {
+        let Phase::Arriving(arriving) = &mut self.phase else { return };
+        let status = status.clamp(101, 199);
+        let response = arriving.response(stack, status, &[], sdp).bytes().clone();
+        stack.respond(now, arriving.incoming.tx, status, response.clone());
+        arriving.ringing = Some(Ringing { status, response, repeat: now + PROVISIONAL_EVERY });
+    }
+
+    pub(super) fn accept(&mut self, now: Now, stack: &mut Stack, sdp: &Bytes, headers: &[Header]) {
+        let Phase::Arriving(arriving) = &self.phase else { return };
+        let response = arriving.response(stack, 200, headers, Some(sdp)).bytes().clone();
+        stack.respond(now, arriving.incoming.tx, 200, response.clone());
+        let up = Up::answered(now, stack, arriving.dialog.clone(), &arriving.incoming, response, !arriving.offered);
+        self.phase = Phase::Up(Box::new(up));
+    }
+
+    pub(super) fn refuse(&mut self, now: Now, stack: &mut Stack, response: &Response) {
+        let Phase::Arriving(arriving) = &self.phase else { return };
+        let status = response.status.clamp(300, 699);
+        let response = Response { status, ..response.clone() };
+        stack.reply(now, &arriving.incoming, &response, &self.tag);
+        self.end(now, stack, Ended::Refused(status));
+    }
+
+    /// CANCEL, RFC 3261 §9.2; the CANCEL itself has been answered.
+    pub(crate) fn peer_cancels(&mut self, now: Now, stack: &mut Stack, cancel: &Message) {
+        let Phase::Arriving(arriving) = &self.phase else { return };
+        stack.reply(now, &arriving.incoming, &Response::new(487), &self.tag);
+        stack.emit(self.id, LegEvent::Cancelled { reasons: reasons_of(cancel) });
+        self.end(now, stack, Ended::Cancelled);
+    }
+}

@@ -1,0 +1,347 @@
+//! What all legs share: the transaction layer, identifiers, configuration, and the queue of outputs.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use sip_message::{Builder, HeaderName, Message, Method, Uri};
+use smallvec::SmallVec;
+use timebase::Now;
+
+use crate::answers::{self, with_headers};
+use crate::config::EndpointConfig;
+use crate::dialog::Dialog;
+use crate::digest;
+use crate::flow::{Flow, Transport};
+use crate::ids::Ids;
+use crate::transaction::{Limits, Table, TxId};
+use crate::vocabulary::{Counters, Header, Invitation, LegEvent, LegId, Output, Response};
+
+/// What is kept with each transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context {
+    /// Where its messages go.
+    pub(crate) flow: Flow,
+    /// Where responses go when the connection is gone, RFC 3261 §18.2.2.
+    pub(crate) fallback: Flow,
+    /// The leg that it belongs to.
+    pub(crate) leg: Option<LegId>,
+}
+
+/// What a request of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The INVITE that places a leg.
+    Invite,
+    /// An INVITE inside a dialog.
+    Reinvite,
+    /// The CANCEL of a placed leg.
+    Cancel,
+    /// The end of a leg.
+    Bye,
+    /// REFER with the sequence number that its subscription is known by.
+    Refer(u32),
+    /// NOTIFY of a REFER's subscription.
+    Notify,
+    /// INFO.
+    Info,
+}
+
+/// A request of ours that has no final answer yet, or whose 2xx may come again.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// The leg; `None` for what only has to be sent.
+    pub(crate) leg: Option<LegId>,
+    /// What it is for.
+    pub(crate) purpose: Purpose,
+    /// The request.
+    pub(crate) request: Message,
+    /// Where it went.
+    pub(crate) flow: Flow,
+    acks: SmallVec<[(Bytes, Flow, Bytes); 1]>,
+}
+
+/// A request of a peer that has its transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Incoming {
+    /// The transaction.
+    pub(crate) tx: TxId,
+    /// The request.
+    pub(crate) request: Message,
+    /// Where it came from.
+    pub(crate) flow: Flow,
+}
+
+/// The final fate of a request of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    /// The status code; 408 and 503 stand for silence and for a failed transport, RFC 3261 §8.1.3.1.
+    pub(crate) status: u16,
+    /// The reason phrase.
+    pub(crate) reason: String,
+    /// The response, where there was one.
+    pub(crate) message: Option<Message>,
+}
+
+impl Reply {
+    /// The reply that a response is.
+    pub(crate) fn of(message: Message) -> Self {
+        Self {
+            status: message.status().unwrap_or_default(),
+            reason: answers::text(message.reason_phrase().unwrap_or_default()),
+            message: Some(message),
+        }
+    }
+
+    /// The reply that stands for the lack of a response.
+    pub(crate) fn without_response(status: u16) -> Self {
+        Self { status, reason: answers::reason_phrase(status).to_owned(), message: None }
+    }
+}
+
+/// The shared part of the endpoint.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    pub(crate) config: EndpointConfig,
+    pub(crate) ids: Ids,
+    pub(crate) counters: Counters,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) table: Table<Context>,
+    clients: HashMap<TxId, Client>,
+}
+
+impl Stack {
+    pub(crate) fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let ids = Ids::new(seed);
+        let [key @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = ids.secret("transactions");
+        let table = Table::new(config.timers, limits(&config), key);
+        let clients = HashMap::new();
+        Self { config, ids, counters: Counters::default(), outputs: VecDeque::new(), table, clients }
+    }
+
+    pub(crate) fn reconfigure(&mut self, config: EndpointConfig) {
+        self.table.reconfigure(config.timers, limits(&config));
+        self.config = config;
+    }
+
+    /// Tells the shell what happened on a leg.
+    pub(crate) fn emit(&mut self, leg: LegId, event: LegEvent) {
+        tracing::debug!(leg = leg.0, ?event, "leg");
+        self.outputs.push_back(Output::Leg { leg, event });
+    }
+
+    /// Tells the shell of a call that wants in.
+    pub(crate) fn invite(&mut self, invitation: Box<Invitation>) {
+        self.outputs.push_back(Output::Invited(invitation));
+    }
+
+    /// Sends bytes.
+    pub(crate) fn transmit(&mut self, flow: Flow, payload: Bytes) {
+        tracing::trace!(%flow, bytes = payload.len(), "send");
+        self.counters.sent += 1;
+        self.outputs.push_back(Output::Transmit { flow, payload });
+    }
+
+    /// Sends a response that leaves nothing behind, RFC 3261 §8.2.7.
+    pub(crate) fn refuse(&mut self, request: &Message, flow: Flow, response: &Response) {
+        if request.method() == Method::Ack {
+            return;
+        }
+        let tag = self.stateless_tag(request);
+        let builder = self.compose(request, flow, response, tag.as_bytes());
+        let flow = answers::reply_flow(request, flow);
+        self.transmit(flow, builder.build().bytes().clone());
+    }
+
+    /// The To tag of stateless responses: the same for the same request.
+    pub(crate) fn stateless_tag(&self, request: &Message) -> String {
+        let via = request.via().ok();
+        let branch = via.as_ref().and_then(|via| via.branch()).unwrap_or_default();
+        let cseq = request.header(HeaderName::CSeq).unwrap_or_default();
+        let from = request.header(HeaderName::From).unwrap_or_default();
+        self.ids.keyed_tag(&[request.call_id().unwrap_or_default(), &from, &cseq, branch])
+    }
+
+    /// Begins the transaction of a request; it is answered 503 where there are too many.
+    pub(crate) fn serve(&mut self, now: Now, request: &Message, flow: Flow, leg: Option<LegId>) -> Option<Incoming> {
+        let fallback = answers::fallback_flow(request, flow);
+        let context = Context { flow: answers::reply_flow(request, flow), fallback, leg };
+        match self.table.serve(now, request, flow.transport.reliable(), context) {
+            Ok(tx) => Some(Incoming { tx, request: request.clone(), flow }),
+            Err(_) => {
+                self.refuse(request, flow, &Response::new(503).with_header("Retry-After", "1"));
+                None
+            }
+        }
+    }
+
+    /// A response with what every response of ours has.
+    pub(crate) fn compose(&self, request: &Message, flow: Flow, response: &Response, tag: &[u8]) -> Builder {
+        let builder = answers::response(request, flow.remote, response.status, response.reason.as_deref(), tag);
+        let builder = with_headers(builder, &response.headers);
+        if self.config.user_agent.is_empty() || response.status == 100 {
+            return builder;
+        }
+        builder.field("Server", &self.config.user_agent)
+    }
+
+    /// Answers a request in its transaction.
+    pub(crate) fn reply(&mut self, now: Now, incoming: &Incoming, response: &Response, tag: &[u8]) {
+        let message = self.compose(&incoming.request, incoming.flow, response, tag).build();
+        self.respond(now, incoming.tx, response.status, message.bytes().clone());
+    }
+
+    /// Hands a response to its transaction. One that was answered already stays as it is.
+    pub(crate) fn respond(&mut self, now: Now, tx: TxId, status: u16, response: Bytes) {
+        if let Err(misuse) = self.table.respond(now, tx, status, response) {
+            tracing::debug!(status, %misuse, "response not sent");
+        }
+    }
+
+    /// The Via value of a request over a flow, with a new branch.
+    pub(crate) fn via(&mut self, flow: &Flow) -> String {
+        let branch = self.ids.branch();
+        let sent_by = self.sent_by(flow);
+        format!("SIP/2.0/{} {sent_by};branch={branch};rport", flow.transport.via_token())
+    }
+
+    /// Our address as peers are told it.
+    fn sent_by(&self, flow: &Flow) -> String {
+        self.config.advertise.clone().unwrap_or_else(|| flow.local.to_string())
+    }
+
+    /// Our Contact value over a flow, RFC 3261 §8.1.1.8 and §12.1.1.
+    pub(crate) fn contact(&self, flow: &Flow, like: Option<&Uri>) -> Bytes {
+        let scheme = if like.is_some_and(Uri::is_sips) { "sips" } else { "sip" };
+        let mut value = format!("<{scheme}:").into_bytes();
+        if let Some(user) = like.and_then(Uri::user) {
+            value.extend_from_slice(user);
+            value.push(b'@');
+        }
+        value.extend_from_slice(self.sent_by(flow).as_bytes());
+        value.extend_from_slice(match flow.transport {
+            Transport::Udp => b">".as_slice(),
+            Transport::Tcp => b";transport=tcp>",
+            Transport::Tls if scheme == "sips" => b">",
+            Transport::Tls => b";transport=tls>",
+        });
+        value.into()
+    }
+
+    /// Sends a request in a transaction of its own.
+    pub(crate) fn send(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        request: Message,
+        purpose: Purpose,
+        leg: Option<LegId>,
+    ) -> Option<TxId> {
+        let client = Client { leg, purpose, request, flow, acks: SmallVec::new() };
+        self.begin(now, client)
+    }
+
+    fn begin(&mut self, now: Now, client: Client) -> Option<TxId> {
+        let context = Context { flow: client.flow, fallback: client.flow, leg: client.leg };
+        match self.table.send(now, &client.request, client.flow.transport.reliable(), context) {
+            Ok(tx) => {
+                self.clients.insert(tx, client);
+                Some(tx)
+            }
+            Err(refused) => {
+                tracing::warn!(%refused, "request not sent");
+                None
+            }
+        }
+    }
+
+    /// The request of ours that a transaction sent.
+    pub(crate) fn client(&self, tx: TxId) -> Option<&Client> {
+        self.clients.get(&tx)
+    }
+
+    /// The transaction is over.
+    pub(crate) fn forget(&mut self, tx: TxId) {
+        self.clients.remove(&tx);
+    }
+
+    /// Sends the request of a challenged transaction again with credentials, RFC 3261 §22.2.
+    pub(crate) fn send_again(
+        &mut self,
+        now: Now,
+        tx: TxId,
+        cseq: u32,
+        credentials: &[digest::Authorization],
+    ) -> Option<TxId> {
+        let mut client = self.clients.get(&tx)?.clone();
+        if let Purpose::Refer(id) = &mut client.purpose {
+            *id = cseq;
+        }
+        let via = self.via(&client.flow);
+        client.request = answers::again(&client.request, cseq, via.as_bytes(), credentials);
+        client.acks.clear();
+        self.begin(now, client)
+    }
+
+    /// Acknowledges a 2xx, RFC 3261 §13.2.2.4; the ACK is kept for its repetitions.
+    pub(crate) fn acknowledge(&mut self, tx: TxId, dialog: &Dialog, cseq: u32, sdp: Option<&Bytes>) {
+        let flow = dialog.next_flow();
+        let via = self.via(&flow);
+        let mut builder = dialog.request(&Method::Ack, cseq, via.as_bytes());
+        builder = self.credentials_of(tx, builder);
+        let ack = answers::with_sdp(builder, sdp).build().bytes().clone();
+        if let Some(client) = self.clients.get_mut(&tx) {
+            client.acks.push((dialog.remote_tag.clone(), flow, ack.clone()));
+        }
+        self.transmit(flow, ack);
+    }
+
+    /// The ACK of a 2xx carries the INVITE's credentials, RFC 3261 §13.2.2.4.
+    fn credentials_of(&self, tx: TxId, builder: Builder) -> Builder {
+        let Some(client) = self.clients.get(&tx) else { return builder };
+        builder
+            .copy(&client.request, HeaderName::Authorization)
+            .copy(&client.request, HeaderName::ProxyAuthorization)
+    }
+
+    /// Sends the ACK of a 2xx that came again. `false`: it has none yet.
+    pub(crate) fn acknowledge_again(&mut self, tx: TxId, tag: &[u8]) -> bool {
+        let acks = self.clients.get(&tx).map(|client| &client.acks);
+        let ack = acks.and_then(|acks| acks.iter().find(|(acked, ..)| acked == tag));
+        let Some((_, flow, ack)) = ack.cloned() else { return false };
+        self.transmit(flow, ack);
+        true
+    }
+
+    /// Ends a dialog that nobody wants: the 2xx of another fork, or of a leg that is gone.
+    pub(crate) fn abandon(&mut self, now: Now, tx: TxId, response: &Message) {
+        let Some(client) = self.clients.get(&tx) else { return };
+        let contact = client.request.header(HeaderName::Contact).unwrap_or_default();
+        let contact = Bytes::from(contact.into_owned());
+        let Some(mut dialog) = Dialog::calling(&client.request, response, client.flow, contact) else { return };
+        let cseq = client.request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        self.acknowledge(tx, &dialog, cseq, None);
+        self.bye(now, &mut dialog, &[], None);
+    }
+
+    /// Sends BYE, RFC 3261 §15.1.1.
+    pub(crate) fn bye(&mut self, now: Now, dialog: &mut Dialog, headers: &[Header], leg: Option<LegId>) {
+        let cseq = dialog.next_cseq();
+        let flow = dialog.next_flow();
+        let builder = with_headers(self.begin_request(dialog, &Method::Bye, cseq, &flow), headers);
+        self.send(now, flow, builder.build(), Purpose::Bye, leg);
+    }
+
+    /// The beginning of a request in a dialog, with what all of ours have.
+    pub(crate) fn begin_request(&mut self, dialog: &Dialog, method: &Method, cseq: u32, flow: &Flow) -> Builder {
+        let via = self.via(flow);
+        let builder = dialog.request(method, cseq, via.as_bytes());
+        if self.config.user_agent.is_empty() {
+            return builder;
+        }
+        builder.field("User-Agent", &self.config.user_agent)
+    }
+}
+
+fn limits(config: &EndpointConfig) -> Limits {
+    Limits { clients: config.bounds.transactions, servers: config.bounds.transactions }
+}
