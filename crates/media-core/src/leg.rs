@@ -41,7 +41,8 @@ impl Leg {
 
     /// Takes over what was negotiated anew; SSRC, sequence and timestamps run on.
     pub(crate) fn update(&mut self, media: LegMedia) {
-        if media.codec != self.media.codec {
+        let listens_again = media.receive && !self.media.receive;
+        if listens_again || media.codec != self.media.codec {
             self.receiver.jitter.reset(media.codec);
         }
         if media.dtmf.is_none() {
@@ -55,7 +56,7 @@ impl Leg {
 
     /// Takes a datagram; gives the digit that it completes.
     pub(crate) fn receive(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) -> Option<Digit> {
-        if from.ip() != self.expected {
+        if from.ip().to_canonical() != self.expected.to_canonical() {
             self.figures.foreign += 1;
             return None;
         }
@@ -113,7 +114,7 @@ impl Leg {
             figures,
             ..
         } = self;
-        if !media.send {
+        if !media.send || media.remote.ip().is_unspecified() {
             sender.pass();
             return;
         }

@@ -188,6 +188,93 @@ fn hold_stops_sending_and_numbers_run_on() {
 }
 
 #[test]
+fn nothing_is_sent_to_an_unspecified_address_and_the_old_one_is_still_heard() {
+    let mut world = World::with_caller();
+    let held = LegMedia {
+        remote: ([0, 0, 0, 0], 4000).into(),
+        ..media(Caller)
+    };
+    world.input(Input::Connect {
+        side: Caller,
+        media: held,
+    });
+    assert_eq!(world.sent(Caller, 5), []);
+    world.packet(Caller, &rtp(0, 1, 0, &[1; FRAME]));
+    assert_eq!(world.session.figures(Caller).packets_in, 1);
+}
+
+#[test]
+fn leg_that_listens_again_starts_with_a_fresh_buffer() {
+    let mut world = World::with_caller();
+    let heard = |world: &mut World, numbers: std::ops::Range<u16>| {
+        let mut frames = Vec::new();
+        for number in numbers {
+            let byte = u8::try_from(number).unwrap();
+            world.packet(
+                Caller,
+                &rtp(0, number, u32::from(number) * 160, &[byte; FRAME]),
+            );
+            frames.extend(world.slot().into_iter().filter_map(|output| match output {
+                Output::Heard { frame, .. } => Some(frame[0]),
+                _ => None,
+            }));
+        }
+        frames
+    };
+    assert_eq!(heard(&mut world, 0..5), [0xFF, 0xFF, 0, 1, 2]);
+    world.input(Input::Connect {
+        side: Caller,
+        media: LegMedia {
+            receive: false,
+            ..media(Caller)
+        },
+    });
+    assert_eq!(heard(&mut world, 5..9), [0xFF; 4]);
+    world.input(Input::Connect {
+        side: Caller,
+        media: media(Caller),
+    });
+    assert_eq!(heard(&mut world, 9..14), [0xFF, 0xFF, 9, 10, 11]);
+    assert_eq!(world.session.figures(Caller).concealed, 0);
+}
+
+#[test]
+fn lossy_and_disordered_stream_keeps_the_cadence_and_the_counts() {
+    let mut world = World::with_caller();
+    let mut slots = 0;
+    for number in (0_u16..400).map(|number| if number % 10 == 4 { number + 1 } else { number }) {
+        if number % 20 != 7 {
+            world.packet(
+                Caller,
+                &rtp(0, number, u32::from(number) * 160, &[0x22; FRAME]),
+            );
+        }
+        let outputs = world.slot();
+        assert_eq!(
+            outputs
+                .iter()
+                .filter(|output| matches!(output, Output::Heard { .. }))
+                .count(),
+            1
+        );
+        assert_eq!(
+            outputs
+                .iter()
+                .filter_map(|output| sent(output, Caller))
+                .count(),
+            1
+        );
+        slots += 1;
+    }
+    let figures = world.session.figures(Caller);
+    // Of each twenty, 4, 7 and 14 never come, 5 and 15 come twice.
+    assert_eq!(
+        (slots, figures.lost, figures.duplicates, figures.concealed),
+        (400, 60, 40, 60)
+    );
+}
+
+#[test]
 fn packet_time_of_the_leg_is_kept() {
     for (ptime_ms, slots, packets) in [
         (10, 10, 20),
