@@ -11,6 +11,7 @@ mod handle;
 mod listen;
 mod options;
 mod oversize;
+mod send;
 mod tap;
 mod tcp;
 mod udp;
