@@ -154,15 +154,17 @@ impl JitterBuffer {
         Stored::Late
     }
 
-    /// The sender says that it falls silent from this timestamp on (RFC 3389, RFC 4733).
+    /// The sender says that it falls silent from this timestamp on (RFC 3389, RFC 4733);
+    /// one that has nothing to do with the audio's is ignored.
     pub(crate) fn quiet(&mut self, timestamp: u32) {
-        let position = self.located(timestamp);
+        let position = match self.position {
+            Some(position) => position,
+            None => self.restart(timestamp),
+        };
         let at = position.of(timestamp);
-        self.quiet_from = Some(at);
-        self.position = Some(Position {
-            anchor: (timestamp, at),
-            ..position
-        });
+        if Self::reaches(position, at) {
+            self.quiet_from = Some(at);
+        }
     }
 
     /// The next 20 ms.
@@ -197,14 +199,16 @@ impl JitterBuffer {
 
     /// The position, started anew when there is none or the timestamp is out of reach.
     fn located(&mut self, timestamp: u32) -> Position {
-        let reach = SIZE as u64 / 2;
-        if let Some(position) = self.position {
-            let at = position.of(timestamp);
-            if at < position.head + reach && at + reach > position.head {
-                return position;
-            }
+        match self.position {
+            Some(position) if Self::reaches(position, position.of(timestamp)) => position,
+            Some(_) | None => self.restart(timestamp),
         }
-        self.restart(timestamp)
+    }
+
+    /// Whether a sample is near the play position.
+    const fn reaches(position: Position, at: u64) -> bool {
+        const REACH: u64 = SIZE as u64 / 2;
+        at < position.head + REACH && at + REACH > position.head
     }
 
     fn restart(&mut self, timestamp: u32) -> Position {

@@ -39,6 +39,8 @@ struct Source {
     /// Bit n: the packet n before the highest has come.
     seen: u64,
     received: i64,
+    /// The number that would confirm a jump (RFC 3550 A.1, bad_seq).
+    jump: Option<u16>,
     last: Now,
     /// Arrival and timestamp of the audio packet before, for the jitter.
     transit: Option<(Now, u32)>,
@@ -48,7 +50,9 @@ struct Source {
 enum Arrival {
     Fresh,
     Duplicate,
-    /// So far off that a new sequence begins.
+    /// Too far off to belong, unless the next one confirms it.
+    Stray,
+    /// A new sequence begins.
     Jump,
 }
 
@@ -123,6 +127,10 @@ impl Receiver {
                         figures.duplicates += 1;
                         false
                     }
+                    Arrival::Stray => {
+                        figures.late += 1;
+                        false
+                    }
                     Arrival::Jump => {
                         self.lost_before += source.lost();
                         *source = Source::new(now, packet);
@@ -177,6 +185,7 @@ impl Source {
             highest: first,
             seen: 1,
             received: 1,
+            jump: None,
             last: now,
             transit: None,
         }
@@ -207,7 +216,11 @@ impl Source {
                 self.seen |= bit;
                 self.first = self.first.min(self.highest + i64::from(step));
             }
-            _ => return Arrival::Jump,
+            _ if self.jump == Some(sequence) => return Arrival::Jump,
+            _ => {
+                self.jump = Some(sequence.wrapping_add(1));
+                return Arrival::Stray;
+            }
         }
         self.received += 1;
         Arrival::Fresh

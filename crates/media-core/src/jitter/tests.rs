@@ -208,3 +208,14 @@ fn ten_minutes_of_a_fast_or_slow_clock_cost_one_frame_per_frame_of_drift() {
     }
     assert_eq!(ten_minutes(0).0.corrections, 0);
 }
+
+#[test]
+fn events_with_timestamps_of_their_own_leave_the_audio_alone() {
+    let mut buffer = buffer();
+    run(&mut buffer, (0..10).map(Some));
+    for number in 10..20 {
+        buffer.quiet(4_000_000);
+        put(&mut buffer, number);
+        assert_eq!(buffer.pull().frame.to_vec(), payload(number - 2));
+    }
+}

@@ -150,3 +150,13 @@ fn deaf_leg_counts_but_stores_nothing() {
     assert!(!bench.receiver.jitter.is_running());
     assert_eq!(bench.figures().wrong_payload, 0);
 }
+
+#[test]
+fn one_straying_packet_does_not_begin_a_new_sequence() {
+    let mut bench = Bench::new();
+    for sequence in [1000, 1001, 1002, 900, 1003, 40_000, 1004] {
+        bench.packet(1, sequence);
+    }
+    let figures = bench.figures();
+    assert_eq!((figures.lost, figures.late), (0, 2));
+}
