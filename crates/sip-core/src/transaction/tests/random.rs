@@ -23,7 +23,7 @@ impl World {
         let method = METHODS[usize::from(method) % METHODS.len()];
         let status = STATUSES[usize::from(status) % STATUSES.len()];
         let request = request(method, &branch);
-        let reliable = status % 2 == 0;
+        let reliable = status.is_multiple_of(2);
         match what % 8 {
             0 => drop(self.table.send(self.now, &request, reliable, ())),
             1 => drop(self.table.serve(self.now, &request, reliable, ())),
