@@ -1,1 +1,6 @@
+//! Stories of calls on virtual time: what happens to a call on the left, what it wants on the right.
 
+mod arriving;
+mod handing_back;
+mod talking;
+mod world;
