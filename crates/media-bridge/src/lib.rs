@@ -6,8 +6,16 @@
 //! phases of the tick. The call holds a [`MediaHandle`], posts [`MediaCommand`]s and is told
 //! [`MediaEvent`]s.
 
+mod leg;
+mod outbox;
 mod plane;
+mod ports;
+mod seat;
+mod shard;
 mod vocabulary;
+mod watch;
 
 pub use plane::{MediaHandle, MediaPlane};
-pub use vocabulary::{Busy, MediaCensus, MediaCommand, MediaConfig, MediaError, MediaEvent, MediaFigures};
+pub use vocabulary::{
+    Busy, MediaCensus, MediaCommand, MediaConfig, MediaError, MediaEvent, MediaFigures,
+};

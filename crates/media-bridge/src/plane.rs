@@ -1,29 +1,58 @@
 //! The plane and the call's handle on it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use agent_hook::Agent;
 use media_core::Side;
 use timebase::Clock;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::vocabulary::{Busy, MediaCensus, MediaCommand, MediaConfig, MediaError, MediaEvent, MediaFigures};
+use crate::ports::{Pair, Ports};
+use crate::seat::{Opening, ToSeat};
+use crate::shard::{Door, Shard};
+use crate::vocabulary::{
+    Busy, MediaCensus, MediaCommand, MediaConfig, MediaError, MediaEvent, MediaFigures,
+};
 
-/// All media of the process.
+/// Commands that may wait for a session's next slot.
+const COMMANDS: usize = 64;
+
+/// All media of the process. Dropping it ends every session.
 #[derive(Debug)]
 pub struct MediaPlane {
-    config: MediaConfig,
+    advertise: IpAddr,
+    ports: Arc<Ports>,
+    shards: Vec<Shard>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl MediaPlane {
-    /// Starts the shards.
+    /// Starts the shards, at least one.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made, or the range holds no pair of ports.
     pub fn start(config: MediaConfig, clock: Clock) -> io::Result<Self> {
-        let _ = clock;
-        Ok(Self { config })
+        let MediaConfig {
+            listen,
+            advertise,
+            ports,
+            shards,
+        } = config;
+        let ports = Arc::new(Ports::new(listen, &ports)?);
+        let started = (0..shards.max(1)).map(|index| Shard::start(index, clock));
+        let (shards, threads): (Vec<_>, Vec<_>) =
+            started.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+        Ok(Self {
+            advertise: advertise.unwrap_or(listen),
+            ports,
+            shards,
+            threads: Mutex::new(threads),
+        })
     }
 
     /// Opens a session with the caller's ports bound and a second pair kept free for a target.
@@ -33,27 +62,92 @@ impl MediaPlane {
     /// # Errors
     /// When ports or the shard's queue are exhausted.
     pub async fn open(&self, events: mpsc::Sender<MediaEvent>) -> Result<MediaHandle, MediaError> {
-        tokio::task::yield_now().await;
-        let _ = (events, &self.config);
-        Err(MediaError::Ended)
+        let (pair, right) = self.ports.first()?;
+        let caller = told(self.advertise, &pair)?;
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let (opened, answer) = oneshot::channel();
+        self.admit(Door::Open(
+            Opening {
+                pair,
+                right,
+                commands,
+                events,
+            },
+            opened,
+        ))?;
+        answer
+            .await
+            .map_err(|_| MediaError::Ended)?
+            .map_err(MediaError::Bind)?;
+        let ports = Arc::clone(&self.ports);
+        Ok(MediaHandle {
+            advertise: self.advertise,
+            caller,
+            target: Mutex::new(None),
+            ports,
+            commands: sender,
+        })
     }
 
     /// What exists now.
     #[must_use]
     pub fn census(&self) -> MediaCensus {
-        MediaCensus::default()
+        let (ports_in_use, ports_reserved, ports) = self.ports.count();
+        let sessions = self
+            .shards
+            .iter()
+            .map(|shard| shard.load.load(Ordering::Relaxed))
+            .sum();
+        MediaCensus {
+            sessions,
+            ports_in_use,
+            ports_reserved,
+            ports,
+        }
     }
 
-    /// Ends all sessions and threads.
-    pub async fn shutdown(self) {
-        tokio::task::yield_now().await;
+    /// Ends all sessions and threads; handles that are left answer [`Busy`].
+    pub async fn shutdown(&self) {
+        for shard in &self.shards {
+            // an error means that the shard has ended
+            let _ = shard.door.send(Door::Stop).await;
+        }
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+    }
+
+    /// Hands an opening to the shard with the fewest sessions.
+    fn admit(&self, opening: Door) -> Result<(), MediaError> {
+        let least = self
+            .shards
+            .iter()
+            .min_by_key(|shard| shard.load.load(Ordering::Relaxed));
+        let shard = least.ok_or(MediaError::Ended)?;
+        shard.load.fetch_add(1, Ordering::Relaxed);
+        shard.door.try_send(opening).map_err(|error| {
+            shard.load.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => MediaError::Busy,
+                TrySendError::Closed(_) => MediaError::Ended,
+            }
+        })
     }
 }
 
-/// One call's media. Dropping it stops the agent, closes the session and returns its ports.
+/// One call's media. Dropping it stops the agent, closes the session and returns its ports, all
+/// in the session's next slot.
 #[derive(Debug)]
 pub struct MediaHandle {
+    advertise: IpAddr,
     caller: SocketAddr,
+    target: Mutex<Option<SocketAddr>>,
+    ports: Arc<Ports>,
+    commands: mpsc::Sender<ToSeat>,
 }
 
 impl MediaHandle {
@@ -63,17 +157,34 @@ impl MediaHandle {
     pub fn address(&self, side: Side) -> Option<SocketAddr> {
         match side {
             Side::Caller => Some(self.caller),
-            Side::Target => None,
+            Side::Target => *lock(&self.target),
         }
     }
 
-    /// Binds the second leg's ports; its address if it is open already.
+    /// Binds the second leg's ports; its address if it is open already. After
+    /// [`MediaCommand::Disconnect`] of the target it can be opened again.
     ///
     /// # Errors
     /// When no port can be bound or the session has ended.
     pub async fn open_target(&self) -> Result<SocketAddr, MediaError> {
-        tokio::task::yield_now().await;
-        Err(MediaError::Ended)
+        if let Some(open) = self.address(Side::Target) {
+            return Ok(open);
+        }
+        let pair = self.ports.second()?;
+        let address = told(self.advertise, &pair)?;
+        let (opened, answer) = oneshot::channel();
+        self.commands
+            .try_send(ToSeat::Target(pair, opened))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => MediaError::Busy,
+                TrySendError::Closed(_) => MediaError::Ended,
+            })?;
+        answer
+            .await
+            .map_err(|_| MediaError::Ended)?
+            .map_err(MediaError::Bind)?;
+        *lock(&self.target) = Some(address);
+        Ok(address)
     }
 
     /// Posts a command; it is carried out in the session's next 20 ms slot.
@@ -81,8 +192,12 @@ impl MediaHandle {
     /// # Errors
     /// When the session's queue is full or the session is gone.
     pub fn send(&self, command: MediaCommand) -> Result<(), Busy> {
-        let _ = command;
-        Err(Busy)
+        let closes_target = matches!(command, MediaCommand::Disconnect(Side::Target));
+        self.post(ToSeat::Command(command))?;
+        if closes_target {
+            *lock(&self.target) = None;
+        }
+        Ok(())
     }
 
     /// Attaches an agent; one that was attached before is stopped.
@@ -90,13 +205,28 @@ impl MediaHandle {
     /// # Errors
     /// As [`MediaHandle::send`]; the agent is dropped then, which stops it.
     pub fn attach(&self, agent: Box<dyn Agent>) -> Result<(), Busy> {
-        drop(agent);
-        Err(Busy)
+        self.post(ToSeat::Attach(agent))
     }
 
     /// The session's figures; `None` when it has ended.
     pub async fn figures(&self) -> Option<MediaFigures> {
-        tokio::task::yield_now().await;
-        None
+        let (asked, answer) = oneshot::channel();
+        self.post(ToSeat::Figures(asked)).ok()?;
+        answer.await.ok()
     }
+
+    fn post(&self, message: ToSeat) -> Result<(), Busy> {
+        self.commands.try_send(message).map_err(|_| Busy)
+    }
+}
+
+/// The address of a pair as it is told to peers.
+fn told(advertise: IpAddr, pair: &Pair) -> Result<SocketAddr, MediaError> {
+    let local = pair.rtp.local_addr().map_err(MediaError::Bind)?;
+    Ok(SocketAddr::new(advertise, local.port()))
+}
+
+/// Nothing that holds these locks can panic or wait.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

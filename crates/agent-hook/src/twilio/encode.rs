@@ -39,6 +39,12 @@ const FIXED: [&str; 8] = [
     "resume",
 ];
 
+/// The fields of a `hook.*` message; those that are null are left out.
+type Fields = [(&'static str, Value); 3];
+
+/// A field that is not there.
+const NONE: (&str, Value) = ("", Value::Null);
+
 /// Writes the messages of one stream, numbering them.
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -85,58 +91,46 @@ impl Encoder {
         self.rare("start", [("start", start), ("hook", hook)])
     }
 
-    /// Any message but media; `None` when the agent has not opted in to it.
+    /// One message of the call; `None` when the agent has not opted in to it.
     pub(super) fn message(&mut self, message: ToAgent, hello: Option<Features>) -> Option<Bytes> {
-        Some(match message {
+        let fields = match message {
             ToAgent::Media {
                 track,
                 timestamp_ms,
                 frame,
-            } => self.media(track, timestamp_ms, &frame),
-            ToAgent::Dtmf { digit } => self.rare(
-                "dtmf",
-                [(
+            } => return Some(self.media(track, timestamp_ms, &frame)),
+            ToAgent::Dtmf { digit } => {
+                return Some(self.nested(
                     "dtmf",
                     json!({ "track": "inbound_track", "digit": digit.to_string() }),
-                )],
-            ),
+                ));
+            }
             ToAgent::Mark {
                 name,
                 played,
                 sample,
-            } => self.rare(
-                "mark",
-                [(
+            } => {
+                return Some(self.nested(
                     "mark",
                     json!({ "name": name, "played": played, "sample": sample }),
-                )],
-            ),
-            ToAgent::Phase { phase, method } => {
-                let features = hello?;
-                let both = features.tracks && phase == Phase::Bridged;
-                let tracks = if both {
-                    json!(["inbound", "outbound"])
-                } else {
-                    json!(["inbound"])
-                };
-                let phase = json!(phase_name(phase));
-                self.rare(
-                    "hook.phase",
-                    [
-                        ("phase", phase),
-                        ("method", json!(method)),
-                        ("tracks", tracks),
-                    ],
-                )
+                ));
             }
+            ToAgent::Stop => {
+                let Identity {
+                    call_sid,
+                    account_sid,
+                    ..
+                } = &self.identity;
+                let stop = json!({ "accountSid": account_sid, "callSid": call_sid });
+                return Some(self.nested("stop", stop));
+            }
+            ToAgent::Phase { phase, method } => phase_fields(phase, method, hello?),
             ToAgent::TransferResult { outcome, code } => {
                 hello?;
-                self.rare(
+                let status = json!(outcome_name(outcome));
+                (
                     "hook.transferResult",
-                    [
-                        ("status", json!(outcome_name(outcome))),
-                        ("code", json!(code)),
-                    ],
+                    [("status", status), ("code", json!(code)), NONE],
                 )
             }
             ToAgent::Completed {
@@ -149,25 +143,19 @@ impl Encoder {
                     ("accepted", json!(accepted)),
                     ("error", json!(error)),
                 ];
-                self.rare("hook.completed", fields)
+                ("hook.completed", fields)
             }
             ToAgent::Welcome(features) => {
                 let fields = [
                     ("version", json!(HOOK_VERSION)),
                     ("features", json!(features.names())),
+                    NONE,
                 ];
-                self.rare("hook.welcome", fields)
+                ("hook.welcome", fields)
             }
-            ToAgent::Stop => {
-                let Identity {
-                    call_sid,
-                    account_sid,
-                    ..
-                } = &self.identity;
-                let stop = json!({ "accountSid": account_sid, "callSid": call_sid });
-                self.rare("stop", [("stop", stop)])
-            }
-        })
+        };
+        let (event, fields) = fields;
+        Some(self.rare(event, fields))
     }
 
     /// 20 ms of audio. Chunk n has the timestamp 20·(n−1).
@@ -192,6 +180,11 @@ impl Encoder {
             self.identity.stream_sid
         );
         buffer.split().freeze()
+    }
+
+    /// A message of Twilio's form, with one object named as the event.
+    fn nested(&mut self, event: &str, object: Value) -> Bytes {
+        self.rare(event, [(event, object)])
     }
 
     fn rare<const N: usize>(&mut self, event: &str, fields: [(&str, Value); N]) -> Bytes {
@@ -288,6 +281,23 @@ fn scalar(value: &Value) -> Option<String> {
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+fn phase_fields(phase: Phase, method: Option<&str>, features: Features) -> (&'static str, Fields) {
+    let both = features.tracks && phase == Phase::Bridged;
+    let tracks = if both {
+        json!(["inbound", "outbound"])
+    } else {
+        json!(["inbound"])
+    };
+    (
+        "hook.phase",
+        [
+            ("phase", json!(phase_name(phase))),
+            ("method", json!(method)),
+            ("tracks", tracks),
+        ],
+    )
 }
 
 fn track_name(track: Track) -> &'static str {

@@ -1,1 +1,149 @@
+//! The link on virtual time, over an in-memory stream.
 
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::DuplexStream;
+use tokio::time::{Instant, sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::super::encode::Encoder;
+use super::super::{FRAME, Identity, WireAgent};
+use super::*;
+use crate::agent::{Agent, AgentInput};
+use crate::facts::tests::facts;
+use timebase::Now;
+
+/// A running link: the shard's end and the agent's end.
+async fn linked(bytes_on_the_way: usize) -> (WireAgent, WebSocketStream<DuplexStream>) {
+    let (near, far) = tokio::io::duplex(bytes_on_the_way);
+    let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+    let (agent, ends) = WireAgent::new();
+    tokio::spawn(
+        Link::new(
+            Pump::new(socket, Encoder::new(Identity::new(&facts()))),
+            ends,
+        )
+        .run(),
+    );
+    (
+        agent,
+        WebSocketStream::from_raw_socket(far, Role::Server, None).await,
+    )
+}
+
+/// Polls the agent as a shard does until it says something.
+async fn next_output(agent: &mut WireAgent) -> AgentOutput {
+    loop {
+        match agent.poll_output() {
+            Some(output) => return output,
+            None => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_agent_is_dead_after_twenty_seconds() {
+    let (mut agent, _far) = linked(1 << 20).await;
+    let start = Instant::now();
+    let AgentOutput::Event(AgentEvent::Closed {
+        code: None,
+        clean: false,
+        reason,
+    }) = next_output(&mut agent).await
+    else {
+        panic!("not closed")
+    };
+    assert!(reason.contains("20 s"), "{reason}");
+    assert_eq!(start.elapsed().as_secs(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn agent_that_answers_pings_lives_on() {
+    let (mut agent, mut far) = linked(1 << 20).await;
+    let pings = tokio::spawn(async move {
+        let mut pings = 0;
+        while let Some(Ok(message)) = far.next().await {
+            pings += usize::from(message.is_ping());
+            if pings == 12 {
+                break;
+            }
+        }
+        pings
+    });
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(agent.poll_output(), None);
+    assert_eq!(pings.await.unwrap(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn agent_that_takes_nothing_loses_audio_and_is_dead_after_five_seconds_of_that() {
+    let (mut agent, _far) = linked(16 * 1024).await;
+    let start = Instant::now();
+    for n in 0.. {
+        let frame = &[0; FRAME];
+        agent.handle_input(
+            Now::ZERO,
+            AgentInput::Heard {
+                track: Track::Inbound,
+                timestamp_ms: n * 20,
+                frame,
+            },
+        );
+        if let Some(output) = agent.poll_output() {
+            assert!(
+                matches!(
+                    output,
+                    AgentOutput::Event(AgentEvent::Closed { clean: false, .. })
+                ),
+                "{output:?}"
+            );
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    let took = start.elapsed().as_secs();
+    assert!(
+        (7..=10).contains(&took),
+        "{took} s: 16 kB, then two seconds to fill the queue, then five"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn agent_that_does_not_close_is_left_after_two_seconds() {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+    let (mut agent, ends) = WireAgent::new();
+    let link = tokio::spawn(
+        Link::new(
+            Pump::new(socket, Encoder::new(Identity::new(&facts()))),
+            ends,
+        )
+        .run(),
+    );
+    agent.handle_input(Now::ZERO, AgentInput::Stop);
+    let start = Instant::now();
+    link.await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 2);
+    drop(far);
+}
+
+#[tokio::test(start_paused = true)]
+async fn agent_faster_than_the_shard_is_held_back_and_loses_nothing() {
+    let (mut agent, mut far) = linked(4 * 1024).await;
+    let sent = tokio::spawn(async move {
+        for n in 0..2_000 {
+            let mark = format!(r#"{{"event":"mark","mark":{{"name":"{n}"}}}}"#);
+            far.send(Message::text(mark)).await.unwrap();
+        }
+        far
+    });
+    for n in 0..2_000 {
+        assert_eq!(
+            next_output(&mut agent).await,
+            AgentOutput::Mark(n.to_string())
+        );
+    }
+    drop(sent.await.unwrap());
+}

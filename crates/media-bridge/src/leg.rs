@@ -1,0 +1,75 @@
+//! One leg's two sockets.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::UdpSocket;
+
+use crate::ports::{Lease, Pair};
+
+/// Datagrams taken from one socket in one slot; ten times what a peer that behaves can send.
+const PER_SLOT: usize = 32;
+
+/// The sockets of a leg, registered with the shard's runtime. They stand before the lease, so
+/// that they are closed before the ports are free again.
+#[derive(Debug)]
+pub(crate) struct LegSockets {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    _lease: Lease,
+}
+
+impl LegSockets {
+    /// Must be called on the shard's runtime.
+    pub(crate) fn new(pair: Pair) -> io::Result<Self> {
+        Ok(Self {
+            rtp: UdpSocket::from_std(pair.rtp)?,
+            rtcp: UdpSocket::from_std(pair.rtcp)?,
+            _lease: pair.lease,
+        })
+    }
+
+    /// Takes the RTP datagrams that wait, without waiting. An idle socket costs no system call.
+    pub(crate) fn receive(
+        &self,
+        buffer: &mut [u8],
+        mut take: impl FnMut(SocketAddr, &[u8]),
+    ) -> u64 {
+        drain(&self.rtp, buffer, |from, data| take(from, data))
+    }
+
+    /// Takes the RTCP datagrams that wait; whether one was from that host (RFC 3550 §6.1).
+    pub(crate) fn hears_rtcp(&self, buffer: &mut [u8], remote: Option<IpAddr>) -> bool {
+        let mut heard = false;
+        drain(&self.rtcp, buffer, |from, data| {
+            heard |= Some(from.ip()) == remote && is_rtcp(data)
+        });
+        heard
+    }
+
+    /// Sends a packet if the socket takes it now.
+    pub(crate) fn send(&self, to: SocketAddr, data: &[u8]) -> bool {
+        self.rtp.try_send_to(data, to).is_ok()
+    }
+}
+
+fn drain(socket: &UdpSocket, buffer: &mut [u8], mut take: impl FnMut(SocketAddr, &[u8])) -> u64 {
+    let mut taken = 0;
+    for _ in 0..PER_SLOT {
+        match socket.try_recv_from(buffer) {
+            Ok((len, from)) => {
+                taken += 1;
+                take(from, buffer.get(..len).unwrap_or_default());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // an ICMP error of an earlier packet says nothing about the next datagram
+            Err(_) => {}
+        }
+    }
+    taken
+}
+
+/// Version 2 and a packet type of RFC 3550 or RFC 4585.
+fn is_rtcp(data: &[u8]) -> bool {
+    matches!(data, [first, 200..=207, _, _, ..] if first >> 6 == 2)
+}

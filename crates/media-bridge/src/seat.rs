@@ -1,0 +1,340 @@
+//! One session in its shard: sockets, media machine, agent.
+
+use std::time::Duration;
+
+use agent_hook::{Agent, AgentEvent, AgentInput, AgentOutput, Track};
+use media_core::{Input, LegMedia, Output, Session, Side};
+use timebase::Now;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::leg::LegSockets;
+use crate::outbox::Outbox;
+use crate::ports::{Pair, Right};
+use crate::vocabulary::{MediaCommand, MediaEvent, MediaFigures};
+use crate::watch::Watch;
+
+/// Outputs taken from the agent at one time; the rest comes in the next slot.
+const OUTPUTS_PER_SLOT: usize = 256;
+
+/// What the handle posts.
+#[derive(Debug)]
+pub(crate) enum ToSeat {
+    Command(MediaCommand),
+    Attach(Box<dyn Agent>),
+    Target(Pair, oneshot::Sender<std::io::Result<()>>),
+    Figures(oneshot::Sender<MediaFigures>),
+}
+
+/// What opens a session.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) pair: Pair,
+    pub(crate) right: Right,
+    pub(crate) commands: mpsc::Receiver<ToSeat>,
+    pub(crate) events: mpsc::Sender<MediaEvent>,
+}
+
+/// What a seat did, for the shard's counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) unsent: u64,
+}
+
+/// A session, visited once in 20 ms.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    session: Session,
+    agent: Option<Box<dyn Agent>>,
+    caller: Leg,
+    target: Leg,
+    commands: mpsc::Receiver<ToSeat>,
+    outbox: Outbox,
+    watch: Watch,
+    _right: Right,
+}
+
+#[derive(Debug, Default)]
+struct Leg {
+    sockets: Option<LegSockets>,
+    media: Option<LegMedia>,
+    /// A first packet was reported.
+    heard: bool,
+    /// The last RTP packet that the session counted.
+    last: Option<Now>,
+}
+
+impl Seat {
+    /// Registers the sockets; must be called on the shard's runtime.
+    pub(crate) fn new(now: Now, opening: Opening) -> std::io::Result<Self> {
+        let caller = Leg {
+            sockets: Some(LegSockets::new(opening.pair)?),
+            ..Leg::default()
+        };
+        Ok(Self {
+            session: Session::new(now, rand::random()),
+            agent: None,
+            caller,
+            target: Leg::default(),
+            commands: opening.commands,
+            outbox: Outbox::new(opening.events),
+            watch: Watch::default(),
+            _right: opening.right,
+        })
+    }
+
+    /// The session's slot. False when its call has let go of it.
+    pub(crate) fn slot(&mut self, now: Now, buffer: &mut [u8], work: &mut Work) -> bool {
+        if !self.take_commands(now) {
+            return false;
+        }
+        for side in [Side::Caller, Side::Target] {
+            self.receive(now, side, buffer, work);
+        }
+        self.hear_agent(now);
+        self.session.handle_timeout(now);
+        self.carry_out(now, work);
+        // what the agent says to what it just heard is queued for the next slot
+        self.hear_agent(now);
+        self.carry_out(now, work);
+        while let Some(side) = self.watch.expired(now) {
+            self.outbox.push(MediaEvent::MediaTimeout(side));
+        }
+        self.outbox.flush();
+        true
+    }
+
+    fn take_commands(&mut self, now: Now) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(ToSeat::Command(command)) => self.command(now, command),
+                Ok(ToSeat::Attach(agent)) => {
+                    self.stop_agent(now);
+                    self.agent = Some(agent);
+                }
+                Ok(ToSeat::Target(pair, opened)) => {
+                    let sockets =
+                        LegSockets::new(pair).map(|sockets| self.target.sockets = Some(sockets));
+                    let _ = opened.send(sockets);
+                }
+                Ok(ToSeat::Figures(asked)) => {
+                    let _ = asked.send(self.figures());
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn command(&mut self, now: Now, command: MediaCommand) {
+        match command {
+            MediaCommand::Connect { side, media } => {
+                self.leg(side).media = Some(media);
+                self.watch.connected(now, side);
+                self.session
+                    .handle_input(now, Input::Connect { side, media });
+            }
+            MediaCommand::Disconnect(side) => self.disconnect(now, side),
+            MediaCommand::Tone(tone) => self.session.handle_input(now, Input::Tone(tone)),
+            MediaCommand::Bridge(bridged) => self.session.handle_input(now, Input::Bridge(bridged)),
+            MediaCommand::Play(audio) => self.session.handle_input(now, Input::Play(audio)),
+            MediaCommand::Clear => self.session.handle_input(now, Input::Clear),
+            MediaCommand::SendDtmf {
+                side,
+                digits,
+                duration_ms,
+            } => {
+                self.session.handle_input(
+                    now,
+                    Input::SendDtmf {
+                        side,
+                        digits,
+                        duration_ms,
+                    },
+                );
+            }
+            MediaCommand::Drain {
+                skip_trailing_silence,
+            } => {
+                // what the agent said before it was done belongs to what is drained
+                self.hear_agent(now);
+                self.session.handle_input(
+                    now,
+                    Input::Drain {
+                        skip_trailing_silence,
+                    },
+                );
+            }
+            MediaCommand::Agent(AgentInput::Stop) => self.stop_agent(now),
+            MediaCommand::Agent(input) => self.tell_agent(now, input),
+            MediaCommand::Pressed(digit) => self.tell_agent(now, AgentInput::Dtmf { digit }),
+            MediaCommand::WatchTimeout(limit) => self.watch.set(now, limit),
+        }
+    }
+
+    fn disconnect(&mut self, now: Now, side: Side) {
+        self.watch.disconnected(side);
+        self.session.handle_input(now, Input::Disconnect { side });
+        match side {
+            Side::Caller => self.caller.media = None,
+            Side::Target => self.target = Leg::default(),
+        }
+    }
+
+    fn receive(&mut self, now: Now, side: Side, buffer: &mut [u8], work: &mut Work) {
+        let leg = match side {
+            Side::Caller => &mut self.caller,
+            Side::Target => &mut self.target,
+        };
+        let Some(sockets) = &leg.sockets else { return };
+        let session = &mut self.session;
+        work.received += sockets.receive(buffer, |from, data| {
+            session.handle_input(now, Input::Packet { side, from, data });
+        });
+        let remote = leg.media.map(|media| media.remote.ip());
+        let rtcp = sockets.hears_rtcp(buffer, remote);
+        let last = self.session.last_packet(side);
+        let rtp = last != leg.last;
+        leg.last = last;
+        if rtp && !std::mem::replace(&mut leg.heard, true) {
+            self.outbox.push(MediaEvent::FirstPacket(side));
+        }
+        if rtp || rtcp {
+            self.watch.alive(now, side);
+        }
+    }
+
+    /// Lets the agent act, and feeds what it says to the session.
+    fn hear_agent(&mut self, now: Now) {
+        let Some(agent) = &mut self.agent else { return };
+        if agent.poll_timeout().is_some_and(|due| due <= now) {
+            agent.handle_timeout(now);
+        }
+        for _ in 0..OUTPUTS_PER_SLOT {
+            let Some(output) = self.agent.as_mut().and_then(|agent| agent.poll_output()) else {
+                return;
+            };
+            match output {
+                AgentOutput::Audio(audio) => self.session.handle_input(now, Input::Play(audio)),
+                AgentOutput::Mark(name) => self.session.handle_input(now, Input::Mark(name)),
+                AgentOutput::Clear => self.session.handle_input(now, Input::Clear),
+                AgentOutput::Event(event) => self.agent_event(now, event),
+            }
+        }
+    }
+
+    fn agent_event(&mut self, now: Now, event: AgentEvent) {
+        match &event {
+            AgentEvent::SendDtmf {
+                digits,
+                duration_ms,
+            } => {
+                let (side, digits, duration_ms) = (Side::Caller, digits.clone(), *duration_ms);
+                self.session.handle_input(
+                    now,
+                    Input::SendDtmf {
+                        side,
+                        digits,
+                        duration_ms,
+                    },
+                );
+            }
+            AgentEvent::Closed { .. } => self.agent = None,
+            AgentEvent::Update(_) | AgentEvent::Complete { .. } | AgentEvent::Transcript { .. } => {
+            }
+        }
+        self.outbox.push(MediaEvent::Agent(event));
+    }
+
+    fn carry_out(&mut self, now: Now, work: &mut Work) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Rtp { side, to, data } => {
+                    let sent = self
+                        .leg(side)
+                        .sockets
+                        .as_ref()
+                        .is_some_and(|sockets| sockets.send(to, &data));
+                    work.sent += u64::from(sent);
+                    work.unsent += u64::from(!sent);
+                }
+                Output::Heard {
+                    side,
+                    frame,
+                    timestamp_ms,
+                } => {
+                    let track = match side {
+                        Side::Caller => Track::Inbound,
+                        Side::Target => Track::Outbound,
+                    };
+                    self.tell_agent(
+                        now,
+                        AgentInput::Heard {
+                            track,
+                            timestamp_ms,
+                            frame: &frame,
+                        },
+                    );
+                }
+                Output::Dtmf { side, digit, .. } => {
+                    if side == Side::Caller {
+                        self.tell_agent(now, AgentInput::Dtmf { digit });
+                    }
+                    self.outbox.push(MediaEvent::Dtmf { side, digit });
+                }
+                Output::MarkPlayed {
+                    name,
+                    played,
+                    sample,
+                } => {
+                    self.tell_agent(
+                        now,
+                        AgentInput::MarkPlayed {
+                            name,
+                            played,
+                            sample,
+                        },
+                    );
+                }
+                Output::Drained => self.outbox.push(MediaEvent::Drained),
+                Output::QueueFull => {
+                    tracing::info!("play-out queue full: the agent's newest audio is dropped")
+                }
+            }
+        }
+    }
+
+    fn tell_agent(&mut self, now: Now, input: AgentInput<'_>) {
+        if let Some(agent) = &mut self.agent {
+            agent.handle_input(now, input);
+        }
+    }
+
+    fn stop_agent(&mut self, now: Now) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.handle_input(now, AgentInput::Stop);
+        }
+    }
+
+    fn figures(&self) -> MediaFigures {
+        MediaFigures {
+            caller: self.session.figures(Side::Caller),
+            target: self.session.figures(Side::Target),
+        }
+    }
+
+    fn leg(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Caller => &mut self.caller,
+            Side::Target => &mut self.target,
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.stop_agent(Now(Duration::MAX));
+    }
+}
