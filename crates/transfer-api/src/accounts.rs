@@ -36,7 +36,9 @@ pub struct ApiKey {
 
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKey").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("ApiKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,7 +69,8 @@ impl Accounts {
         for account in accounts {
             let account = Arc::new(account);
             for key in &account.api_keys {
-                let argon2 = PasswordHash::new(&key.secret_hash).is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
+                let argon2 = PasswordHash::new(&key.secret_hash)
+                    .is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
                 if !argon2 {
                     return Err(AccountsError::Hash(key.id.clone()));
                 }
@@ -83,5 +86,61 @@ impl Accounts {
     /// The account of a key, and the hash of the key's secret.
     pub(crate) fn find(&self, key_id: &str) -> Option<(Arc<Account>, Arc<str>)> {
         self.by_key.get(key_id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{hash_secret, secret_pair};
+
+    fn account(keys: &[(&str, &str)]) -> Account {
+        Account {
+            id: AccountId::from("acme"),
+            enabled: true,
+            default_return: ReturnType::Bye,
+            targets: TargetRules::default(),
+            api_keys: keys
+                .iter()
+                .map(|(id, hash)| ApiKey {
+                    id: (*id).to_owned(),
+                    secret_hash: (*hash).to_owned(),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_key_id_that_is_there_twice_is_refused() {
+        let hash = hash_secret("x").unwrap();
+        let twice = Accounts::new([account(&[("a", &hash)]), account(&[("a", &hash)])]);
+        assert_eq!(twice.unwrap_err(), AccountsError::KeyTwice("a".to_owned()));
+    }
+
+    #[test]
+    fn a_hash_that_is_not_one_is_refused() {
+        for hash in ["", "secret", "$2b$12$abcdefghijklmnopqrstuv"] {
+            let wrong = Accounts::new([account(&[("a", hash)])]);
+            assert_eq!(
+                wrong.unwrap_err(),
+                AccountsError::Hash("a".to_owned()),
+                "{hash:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_secret_pair_is_usable_and_its_secret_and_hash_are_not_shown() {
+        let pair = secret_pair().unwrap();
+        assert!(pair.secret_hash.starts_with("$argon2id$v=19$"));
+        assert_eq!((pair.id.len(), pair.secret.len()), (12, 43));
+        let account = account(&[(&pair.id, &pair.secret_hash)]);
+        let shown = format!("{pair:?} {account:?}");
+        assert!(
+            !shown.contains(&pair.secret) && !shown.contains("argon2"),
+            "{shown}"
+        );
+        assert!(Accounts::new([account]).is_ok());
+        assert_ne!(secret_pair().unwrap().secret, pair.secret);
     }
 }

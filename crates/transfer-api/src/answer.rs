@@ -94,14 +94,19 @@ impl Sip {
             UriSpelling::ReturnURI => (sip.return_uri, None),
             UriSpelling::ReturnUri => (None, sip.return_uri),
         };
-        Self { return_uri, return_uri_alias, return_transfer_type: sip.return_type }
+        Self {
+            return_uri,
+            return_uri_alias,
+            return_transfer_type: sip.return_type,
+        }
     }
 }
 
 /// UTC in whole seconds, `2025-01-15T13:06:00Z`.
 fn whole_seconds(at: UnixMillis) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    let time = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let time = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1000))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(format).unwrap_or_default()
 }
 
@@ -111,7 +116,13 @@ mod tests {
 
     #[test]
     fn times_are_utc_in_whole_seconds() {
-        assert_eq!(whole_seconds(UnixMillis(1_736_946_360_000)), "2025-01-15T13:06:00Z");
-        assert_eq!(whole_seconds(UnixMillis(1_736_946_360_999)), "2025-01-15T13:06:00Z");
+        assert_eq!(
+            whole_seconds(UnixMillis(1_736_946_360_000)),
+            "2025-01-15T13:06:00Z"
+        );
+        assert_eq!(
+            whole_seconds(UnixMillis(1_736_946_360_999)),
+            "2025-01-15T13:06:00Z"
+        );
     }
 }

@@ -27,7 +27,7 @@ const REMEMBERED: usize = 16_384;
 const AT_ONCE: usize = 2;
 const WAITING: usize = 64;
 /// Compared with for unknown key ids; no secret is known that has it.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$aGFuZGJhY2stbm9ib2R5$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$aGFuZGJhY2stbm9ib2R5IQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 type Mark = [u8; 32];
 
@@ -72,14 +72,19 @@ impl Authenticator {
             return Err(Failure::Unauthorized);
         };
         let found = self.accounts.borrow().find(id);
-        let hash = found.as_ref().map_or_else(|| Arc::from(NOBODY), |(_, hash)| Arc::clone(hash));
+        let hash = found
+            .as_ref()
+            .map_or_else(|| Arc::from(NOBODY), |(_, hash)| Arc::clone(hash));
         let verified = self.verify(id, secret, hash).await?;
         match found {
             Some((account, _)) if verified => {
                 if !account.enabled {
                     return Err(Failure::Disabled);
                 }
-                Ok(Asker { account, key_id: id.to_owned() })
+                Ok(Asker {
+                    account,
+                    key_id: id.to_owned(),
+                })
             }
             Some(_) | None => Err(Failure::Unauthorized),
         }
@@ -105,7 +110,9 @@ impl Authenticator {
     /// The hash is part of it, so that a reload with another hash asks anew.
     fn mark(&self, id: &str, secret: &str, hash: &str) -> Mark {
         // HMAC takes a key of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.mac_key) else { return rand::random() };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.mac_key) else {
+            return rand::random();
+        };
         for part in [id, secret, hash] {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
@@ -114,7 +121,12 @@ impl Authenticator {
     }
 
     fn remembered(&self, mark: &Mark) -> Option<bool> {
-        let holds = |marks: &Mutex<HashSet<Mark>>| marks.lock().unwrap_or_else(PoisonError::into_inner).contains(mark);
+        let holds = |marks: &Mutex<HashSet<Mark>>| {
+            marks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(mark)
+        };
         if holds(&self.right) {
             return Some(true);
         }
@@ -140,7 +152,11 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Argon2 itself compares in constant time.
 fn matches(secret: &str, hash: &str) -> bool {
-    PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(secret.as_bytes(), &hash).is_ok())
+    PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(secret.as_bytes(), &hash)
+            .is_ok()
+    })
 }
 
 #[cfg(test)]

@@ -17,14 +17,17 @@ const THROWN_AWAY: usize = 8 * 1024 * 1024;
 /// The whole body, or [`Failure::TooLarge`].
 pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
     let late = |_| Failure::Malformed("the body did not arrive in time".to_owned());
-    timeout(PATIENCE, collect(body, limit)).await.map_err(late)?
+    timeout(PATIENCE, collect(body, limit))
+        .await
+        .map_err(late)?
 }
 
 async fn collect(body: Body, limit: usize) -> Result<Bytes, Failure> {
     let mut chunks = body.into_data_stream();
     let (mut kept, mut seen) = (Vec::new(), 0);
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Failure::Malformed("the body did not arrive whole".to_owned()))?;
+        let chunk =
+            chunk.map_err(|_| Failure::Malformed("the body did not arrive whole".to_owned()))?;
         seen += chunk.len();
         if seen <= limit {
             kept.extend_from_slice(&chunk);
@@ -34,5 +37,9 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Failure> {
             kept = Vec::new();
         }
     }
-    if seen > limit { Err(Failure::TooLarge(limit)) } else { Ok(kept.into()) }
+    if seen > limit {
+        Err(Failure::TooLarge(limit))
+    } else {
+        Ok(kept.into())
+    }
 }

@@ -27,7 +27,10 @@ impl Modify for Keys {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let components = openapi.components.get_or_insert_default();
         for name in ["asapp-api-id", "asapp-api-secret"] {
-            components.add_security_scheme(name, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(name))));
+            components.add_security_scheme(
+                name,
+                SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(name))),
+            );
         }
     }
 }
@@ -35,7 +38,10 @@ impl Modify for Keys {
 /// A call transfer to be registered. Unknown fields are ignored.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[allow(dead_code, reason = "the shape of what `registration` reads field by field")]
+#[allow(
+    dead_code,
+    reason = "the shape of what `registration` reads field by field"
+)]
 pub(crate) struct Registration {
     /// The customer's own id, unique in the account: visible ASCII.
     #[schema(min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
@@ -60,7 +66,12 @@ pub(crate) struct Registration {
 #[allow(dead_code, reason = "as above")]
 pub(crate) struct RegistrationSip {
     /// Where to; required when the return type is REFER or INVITE. `returnUri` is read as well.
-    #[schema(rename = "returnURI", max_length = 1024, nullable = false, example = "sip:queue@sbc.example.com")]
+    #[schema(
+        rename = "returnURI",
+        max_length = 1024,
+        nullable = false,
+        example = "sip:queue@sbc.example.com"
+    )]
     return_uri: Option<String>,
     /// Overrides the account's default.
     #[schema(nullable = false)]

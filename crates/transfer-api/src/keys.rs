@@ -19,7 +19,9 @@ pub struct SecretPair {
 
 impl fmt::Debug for SecretPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretPair").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("SecretPair")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -36,7 +38,11 @@ pub fn secret_pair() -> Result<SecretPair, HashingFailed> {
     let id = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 9]>());
     let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let secret_hash = hash_secret(&secret)?;
-    Ok(SecretPair { id, secret, secret_hash })
+    Ok(SecretPair {
+        id,
+        secret,
+        secret_hash,
+    })
 }
 
 /// The argon2id hash of a secret in PHC form, with a salt of its own.
@@ -44,6 +50,8 @@ pub fn secret_pair() -> Result<SecretPair, HashingFailed> {
 /// # Errors
 /// [`HashingFailed`], when there is no memory or no randomness.
 pub fn hash_secret(secret: &str) -> Result<String, HashingFailed> {
-    let hash = Argon2::default().hash_password(secret.as_bytes()).map_err(|_| HashingFailed)?;
+    let hash = Argon2::default()
+        .hash_password(secret.as_bytes())
+        .map_err(|_| HashingFailed)?;
     Ok(hash.to_string())
 }

@@ -24,8 +24,12 @@ pub(crate) fn check(
     if scheme.eq_ignore_ascii_case("tel") {
         return Err("must be a sip: or sips: URI; tel: is not taken");
     }
-    let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte));
-    let uri = Uri::parse(text.as_bytes()).ok().filter(|uri| clean && uri.is_sip() && !uri.host().is_empty());
+    let clean = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte));
+    let uri = Uri::parse(text.as_bytes())
+        .ok()
+        .filter(|uri| clean && uri.is_sip() && !uri.host().is_empty());
     let uri = uri.ok_or("must be a valid sip: or sips: URI")?;
     check_method(&uri)?;
     match return_type {
@@ -41,20 +45,31 @@ fn check_method(uri: &Uri) -> Result<(), &'static str> {
         let value: Vec<u8> = percent_decode(param.value.unwrap_or_default()).collect();
         name.eq_ignore_ascii_case(b"method") && !value.eq_ignore_ascii_case(b"INVITE")
     });
-    if other { Err("must not have a method parameter other than INVITE") } else { Ok(()) }
+    if other {
+        Err("must not have a method parameter other than INVITE")
+    } else {
+        Ok(())
+    }
 }
 
 /// The hosts that a URI can lead to: its own and that of `maddr`.
 fn hosts(uri: &Uri) -> impl Iterator<Item = String> {
     let maddr = uri.param("maddr").map(<[u8]>::to_vec);
-    std::iter::once(uri.host().to_vec()).chain(maddr).map(|host| {
-        let host = String::from_utf8_lossy(&host).into_owned();
-        host.trim_start_matches('[').trim_end_matches(']').to_owned()
-    })
+    std::iter::once(uri.host().to_vec())
+        .chain(maddr)
+        .map(|host| {
+            let host = String::from_utf8_lossy(&host).into_owned();
+            host.trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned()
+        })
 }
 
 fn check_not_own(uri: &Uri, own: &OwnAddresses) -> Result<(), &'static str> {
-    let tls = uri.is_sips() || uri.param("transport").is_some_and(|it| it.eq_ignore_ascii_case(b"tls"));
+    let tls = uri.is_sips()
+        || uri
+            .param("transport")
+            .is_some_and(|it| it.eq_ignore_ascii_case(b"tls"));
     let port = uri.port().unwrap_or(if tls { 5061 } else { 5060 });
     if hosts(uri).any(|host| own.contain(&host, port)) {
         return Err("leads back to this gateway");
@@ -63,6 +78,12 @@ fn check_not_own(uri: &Uri, own: &OwnAddresses) -> Result<(), &'static str> {
 }
 
 fn check_target(uri: &Uri, targets: &TargetRules) -> Result<(), &'static str> {
-    let admitted = |host: String| host.parse::<IpAddr>().is_err() || host.parse().is_ok_and(|ip| targets.admit(&host, ip));
-    if hosts(uri).all(admitted) { Ok(()) } else { Err("leads to an address that calls may not be returned to") }
+    let admitted = |host: String| {
+        host.parse::<IpAddr>().is_err() || host.parse().is_ok_and(|ip| targets.admit(&host, ip))
+    };
+    if hosts(uri).all(admitted) {
+        Ok(())
+    } else {
+        Err("leads to an address that calls may not be returned to")
+    }
 }

@@ -84,7 +84,10 @@ impl Api {
         (status = 503, description = "Not possible at this time; nothing half done", body = ErrorBody),
     )
 )]
-pub(crate) async fn register(State(api): State<Arc<Api>>, request: Request) -> Result<Json<Answer>, Failure> {
+pub(crate) async fn register(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Json<Answer>, Failure> {
     let asker = api.admit(request.headers()).await?;
     if *api.state.draining.borrow() {
         return Err(Failure::Draining);
@@ -116,30 +119,53 @@ pub(crate) async fn fetch(
     headers: HeaderMap,
 ) -> Result<Json<Answer>, Failure> {
     let asker = api.admit(&headers).await?;
-    let Ok(Path(id)) = id else { return Err(Failure::UnknownTransfer) };
-    let found = api.state.store.fetch(&asker.account.id, &TransferId(id)).await?;
-    found.map(|transfer| Json(Answer::of(transfer))).ok_or(Failure::UnknownTransfer)
+    let Ok(Path(id)) = id else {
+        return Err(Failure::UnknownTransfer);
+    };
+    let found = api
+        .state
+        .store
+        .fetch(&asker.account.id, &TransferId(id))
+        .await?;
+    found
+        .map(|transfer| Json(Answer::of(transfer)))
+        .ok_or(Failure::UnknownTransfer)
 }
 
 fn panicked(what: Box<dyn Any + Send>) -> Response {
-    let said = what.downcast_ref::<&str>().copied().or_else(|| what.downcast_ref::<String>().map(String::as_str));
+    let said = what
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| what.downcast_ref::<String>().map(String::as_str));
     error!(panic = said, "serving a request panicked");
     Failure::Internal.into_response()
 }
 
 async fn measure(request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or("other", |path| match path.as_str() {
-        COLLECTION => "call-transfers",
-        ONE => "call-transfers/{id}",
-        _ => "other",
-    });
-    let method = if request.method() == axum::http::Method::POST { "POST" } else { "GET" };
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("other", |path| match path.as_str() {
+            COLLECTION => "call-transfers",
+            ONE => "call-transfers/{id}",
+            _ => "other",
+        });
+    let method = if request.method() == axum::http::Method::POST {
+        "POST"
+    } else {
+        "GET"
+    };
     let response = next.run(request).await;
     let status = response.status().as_u16();
-    let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
+    let labels = [
+        ("route", route.to_owned()),
+        ("method", method.to_owned()),
+        ("status", status.to_string()),
+    ];
     metrics::counter!("handback_api_requests_total", &labels).increment(1);
-    metrics::histogram!("handback_api_request_seconds", "route" => route).record(begun.elapsed().as_secs_f64());
+    metrics::histogram!("handback_api_request_seconds", "route" => route)
+        .record(begun.elapsed().as_secs_f64());
     debug!(method, route, status, "request served");
     response
 }
