@@ -219,3 +219,38 @@ fn events_with_timestamps_of_their_own_leave_the_audio_alone() {
         assert_eq!(buffer.pull().frame.to_vec(), payload(number - 2));
     }
 }
+
+#[test]
+fn five_minutes_of_uneven_arrival_are_smoothed() {
+    for (spread_ms, allowed) in [(30_u64, 0), (60, 300)] {
+        let mut buffer = buffer();
+        let mut random = 1_u64;
+        let mut arrivals: Vec<(u64, u32)> = (0..15_000_u32)
+            .map(|number| {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (u64::from(number) * 20 + (random >> 33) % spread_ms, number)
+            })
+            .collect();
+        arrivals.sort_unstable();
+        let mut coming = arrivals.into_iter().peekable();
+        let mut deepest = 0;
+        for slot in 1..=15_000_u64 {
+            while let Some((_, number)) = coming.next_if(|(at, _)| *at < slot * 20) {
+                put(&mut buffer, number);
+            }
+            buffer.pull();
+            let depth = buffer
+                .position
+                .map_or(0, |position| position.newest.saturating_sub(position.head));
+            deepest = deepest.max(depth);
+        }
+        assert!(
+            buffer.concealed <= allowed,
+            "{spread_ms} ms: {} concealed",
+            buffer.concealed
+        );
+        assert!(deepest <= 1120, "{spread_ms} ms: {deepest}");
+    }
+}
