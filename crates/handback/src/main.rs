@@ -1,1 +1,7 @@
-fn main() {}
+//! `handback`: see [`handback::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    handback::cli::main()
+}

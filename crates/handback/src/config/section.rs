@@ -173,9 +173,9 @@ impl<'a> Section<'a> {
         };
         let mut words = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let read = match item {
-                Value::String(text) => T::read(text),
-                other => Err(format!("must be a string, is {}", other.type_str())),
+            let read = match item.as_str() {
+                Some(text) => T::read(text),
+                None => Err(format!("must be a string, is {}", item.type_str())),
             };
             match read {
                 Ok(word) => words.push(word),
@@ -206,20 +206,19 @@ impl<'a> Section<'a> {
 
     fn items(&mut self, key: &str) -> Option<Vec<Value>> {
         let from_environment = self.is_from_environment(key);
-        match self.take(key)? {
-            Value::Array(items) => Some(items),
-            Value::String(text) if from_environment => Some(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty())
-                    .map(|item| Value::String(item.to_owned()))
-                    .collect(),
-            ),
-            other => {
-                self.wrong_type(key, "a list", &other);
-                None
-            }
+        let value = self.take(key)?;
+        if let Value::Array(items) = value {
+            return Some(items);
         }
+        let Some(text) = value.as_str().filter(|_| from_environment) else {
+            self.wrong_type(key, "a list", &value);
+            return None;
+        };
+        let items = text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty());
+        Some(items.map(|item| Value::String(item.to_owned())).collect())
     }
 
     /// A whole number.

@@ -84,7 +84,7 @@ impl Word for Duration {
             ("m", 60_000),
             ("s", 1000),
         ] {
-            if millis > 0 && millis % length == 0 {
+            if millis > 0 && millis.is_multiple_of(length) {
                 return format!("{}{unit}", millis / length);
             }
         }

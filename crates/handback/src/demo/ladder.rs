@@ -1,0 +1,342 @@
+//! A SIP ladder: who sent what to whom, and when, as text.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sip_message::{HeaderName, Limits, Message, Method, StartLine};
+
+use crate::cli::Paint;
+
+/// Characters between two columns.
+const GAP: usize = 38;
+/// Characters before the first column: the time.
+const MARGIN: usize = 10;
+
+/// A party: a vertical line of the ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: Option<SocketAddr>,
+}
+
+/// A line of the ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When, since the story began.
+    pub at: Duration,
+    /// What.
+    pub step: Step,
+}
+
+/// What a line of the ladder shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A message from one party to another, by their indexes.
+    Message {
+        /// Who sent it.
+        from: usize,
+        /// Who got it.
+        to: usize,
+        /// What it was.
+        label: String,
+    },
+    /// Something beside the messages.
+    Note(String),
+}
+
+/// The ladder as text, a line for each entry, without a line break at its end.
+#[must_use]
+pub fn render(parties: &[Party], entries: &[Entry], paint: Paint) -> String {
+    let mut lines = vec![heads(
+        parties,
+        |party| party.name.clone(),
+        |text| paint.bold(text),
+    )];
+    let addresses = |party: &Party| {
+        party
+            .address
+            .map_or_else(String::new, |address| address.to_string())
+    };
+    lines.push(heads(parties, addresses, |text| paint.dim(text)));
+    for entry in entries {
+        let time = paint.dim(&format!("{:>7.3}", entry.at.as_secs_f64()));
+        let body = match &entry.step {
+            Step::Note(text) => note(parties.len(), text, paint),
+            Step::Message { from, to, label } => arrow(parties.len(), (*from, *to), label, paint),
+        };
+        lines.push(format!("{time}   {body}"));
+    }
+    lines.join("\n")
+}
+
+/// A text under each party's line.
+fn heads(
+    parties: &[Party],
+    text: impl Fn(&Party) -> String,
+    colour: impl Fn(&str) -> String,
+) -> String {
+    let mut line = " ".repeat(MARGIN);
+    for party in parties {
+        let text = text(party);
+        let room = (GAP + 1).saturating_sub(text.chars().count());
+        line.push_str(&colour(&text));
+        line.push_str(&" ".repeat(room));
+    }
+    line.trim_end().to_owned()
+}
+
+fn note(parties: usize, text: &str, paint: Paint) -> String {
+    let width = (parties.saturating_sub(1)) * (GAP + 1) - 1;
+    let text = shorten(text, width - 2);
+    let room = width - 1 - text.chars().count();
+    format!("│ {}{}│", paint.yellow(&text), " ".repeat(room))
+}
+
+/// `│── INVITE ──▶│`, across the lines in between.
+fn arrow(parties: usize, (from, to): (usize, usize), label: &str, paint: Paint) -> String {
+    let (left, right) = (from.min(to), from.max(to));
+    let rightward = from < to;
+    let mut line = String::from("│");
+    for gap in 0..parties.saturating_sub(1) {
+        if gap < left || gap >= right {
+            line.push_str(&" ".repeat(GAP));
+            line.push('│');
+            continue;
+        }
+        let first = if rightward {
+            gap == left
+        } else {
+            gap + 1 == right
+        };
+        let head = if rightward {
+            gap + 1 == right
+        } else {
+            gap == left
+        };
+        line.push_str(&shaft(first.then_some(label), rightward, head, paint));
+        line.push(if gap + 1 == right { '│' } else { '┼' });
+    }
+    line
+}
+
+/// The piece of an arrow between two neighbouring lines; the label stands where the arrow begins.
+fn shaft(label: Option<&str>, rightward: bool, head: bool, paint: Paint) -> String {
+    let label = shorten(label.unwrap_or_default(), GAP - 6);
+    let spaced = if label.is_empty() {
+        String::new()
+    } else {
+        format!(" {label} ")
+    };
+    let dashes = "─".repeat(GAP - 2 - usize::from(head) - spaced.chars().count());
+    let is_response = label.starts_with(|first: char| first.is_ascii_digit());
+    let text = match (label.is_empty(), is_response) {
+        (true, _) => String::new(),
+        (false, true) => paint.green(&spaced),
+        (false, false) => paint.cyan(&spaced),
+    };
+    match (rightward, head) {
+        (true, true) => format!("──{text}{dashes}▶"),
+        (true, false) => format!("──{text}{dashes}"),
+        (false, true) => format!("◀{dashes}{text}──"),
+        (false, false) => format!("{dashes}{text}──"),
+    }
+}
+
+fn shorten(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    text.chars()
+        .take(longest.saturating_sub(1))
+        .chain(['…'])
+        .collect()
+}
+
+/// A message in a few words: its method or status, and what it is about.
+#[must_use]
+pub fn label(bytes: &bytes::Bytes) -> String {
+    let Ok(message) = Message::parse(bytes.clone(), &Limits::default()) else {
+        return "(not SIP)".to_owned();
+    };
+    let media = if message.body().starts_with(b"v=0") {
+        " (SDP)"
+    } else {
+        ""
+    };
+    match message.start() {
+        StartLine::Response { status, reason } => {
+            let method = message.method();
+            format!(
+                "{status} {} {method}{media}",
+                String::from_utf8_lossy(reason)
+            )
+        }
+        StartLine::Request { method, .. } => {
+            format!("{method}{}{media}", subject(method, &message))
+        }
+    }
+}
+
+/// What a request is about.
+fn subject(method: &Method, message: &Message) -> String {
+    let text = |name: &str| {
+        message
+            .header(HeaderName::from(name))
+            .map(|value| String::from_utf8_lossy(&value).into_owned())
+    };
+    let subject = match method {
+        Method::Refer => text("Refer-To"),
+        Method::Bye => {
+            text("Reason").map(|reason| reason.split(',').next().unwrap_or_default().to_owned())
+        }
+        Method::Notify => message
+            .body()
+            .split(|&byte| byte == b'\r')
+            .next()
+            .map(|line| {
+                String::from_utf8_lossy(line)
+                    .trim_start_matches("SIP/2.0 ")
+                    .to_owned()
+            }),
+        Method::Invite
+        | Method::Ack
+        | Method::Cancel
+        | Method::Options
+        | Method::Register
+        | Method::Subscribe
+        | Method::Info
+        | Method::Update
+        | Method::Prack
+        | Method::Message
+        | Method::Publish
+        | Method::Other(_) => None,
+    };
+    subject.map_or_else(String::new, |subject| format!(" {subject}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parties() -> Vec<Party> {
+        ["SBC", "handback", "target"]
+            .map(|name| Party {
+                name: name.to_owned(),
+                address: None,
+            })
+            .to_vec()
+    }
+
+    fn body(from: usize, to: usize, label: &str) -> String {
+        let step = Step::Message {
+            from,
+            to,
+            label: label.to_owned(),
+        };
+        let entries = [Entry {
+            at: Duration::from_millis(1234),
+            step,
+        }];
+        let text = render(&parties(), &entries, Paint::plain());
+        text.lines().last().unwrap().to_owned()
+    }
+
+    #[test]
+    fn arrows_point_from_sender_to_receiver() {
+        let dashes = |count: usize| "─".repeat(count);
+        let blank = " ".repeat(GAP);
+        assert_eq!(
+            body(0, 1, "INVITE"),
+            format!("  1.234   │── INVITE {}▶│{blank}│", dashes(27))
+        );
+        assert_eq!(
+            body(1, 0, "200 OK"),
+            format!("  1.234   │◀{} 200 OK ──│{blank}│", dashes(27))
+        );
+        assert_eq!(
+            body(1, 2, "INVITE"),
+            format!("  1.234   │{blank}│── INVITE {}▶│", dashes(27))
+        );
+    }
+
+    #[test]
+    fn an_arrow_crosses_the_line_in_between() {
+        let right = body(0, 2, "INVITE");
+        assert!(
+            right.contains("│── INVITE ") && right.contains('┼') && right.ends_with("▶│"),
+            "{right}"
+        );
+        let left = body(2, 0, "200 OK");
+        assert!(
+            left.contains("│◀─") && left.contains('┼') && left.ends_with(" 200 OK ──│"),
+            "{left}"
+        );
+    }
+
+    #[test]
+    fn every_line_has_the_same_width_whatever_it_says() {
+        let width = |text: &str| text.chars().count();
+        let whole = width(&body(0, 1, "INVITE"));
+        for (from, to) in [(0, 1), (1, 0), (1, 2), (2, 1), (0, 2), (2, 0)] {
+            for label in ["", "ACK", &"long ".repeat(40)] {
+                assert_eq!(width(&body(from, to, label)), whole, "{from} {to} {label}");
+            }
+        }
+        let entries = [Entry {
+            at: Duration::ZERO,
+            step: Step::Note("long ".repeat(60)),
+        }];
+        assert_eq!(
+            width(
+                render(&parties(), &entries, Paint::plain())
+                    .lines()
+                    .last()
+                    .unwrap()
+            ),
+            whole
+        );
+    }
+
+    #[test]
+    fn colour_changes_no_text() {
+        let entries = [Entry {
+            at: Duration::ZERO,
+            step: Step::Message {
+                from: 0,
+                to: 1,
+                label: "ACK".to_owned(),
+            },
+        }];
+        let mut coloured = render(&parties(), &entries, Paint::always());
+        for code in ["\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[0m"] {
+            coloured = coloured.replace(code, "");
+        }
+        assert_eq!(coloured, render(&parties(), &entries, Paint::plain()));
+    }
+
+    #[test]
+    fn messages_are_named_by_what_they_are_about() {
+        let head = "Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: x\r\n";
+        let named = |start: &str, rest: &str| {
+            label(&bytes::Bytes::from(format!("{start}\r\n{head}{rest}")))
+        };
+        let refer = named(
+            "REFER sip:c@d SIP/2.0",
+            "CSeq: 1 REFER\r\nRefer-To: <sip:x@y>\r\nContent-Length: 0\r\n\r\n",
+        );
+        assert_eq!(refer, "REFER <sip:x@y>");
+        let notify = named(
+            "NOTIFY sip:c@d SIP/2.0",
+            "CSeq: 1 NOTIFY\r\nContent-Length: 16\r\n\r\nSIP/2.0 200 OK\r\n",
+        );
+        assert_eq!(notify, "NOTIFY 200 OK");
+        let ok = named(
+            "SIP/2.0 200 OK",
+            "CSeq: 1 INVITE\r\nContent-Length: 5\r\n\r\nv=0\r\n",
+        );
+        assert_eq!(ok, "200 OK INVITE (SDP)");
+        assert_eq!(label(&bytes::Bytes::from_static(b"x")), "(not SIP)");
+    }
+}
