@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use timebase::Now;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
@@ -22,7 +23,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn facts() -> CallFacts {
-    let input = json!({ "taskName": "pay", "inputVariables": { "amount": 12.50, "name": "Ann" } });
+    let input = r#"{ "taskName": "pay", "inputVariables": { "amount": 12.50, "name": "Ann" } }"#;
     CallFacts {
         call: "call-1".to_owned(),
         account: "lab".into(),
@@ -32,7 +33,7 @@ fn facts() -> CallFacts {
         to: "agent".to_owned(),
         sip_call_id: "abc@sbc".to_owned(),
         referred_by: None,
-        input: serde_json::from_value::<InputContext>(input).unwrap(),
+        input: serde_json::from_str::<InputContext>(input).unwrap(),
         token: HookToken::random(),
         resume: false,
         checkpoint: None,
@@ -429,19 +430,18 @@ async fn refused_handshake_is_tried_again_until_time_is_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hooks = hooks(listener.local_addr().unwrap());
     let refuse = async {
-        let mut refused = 0;
-        loop {
+        for _ in 0..100 {
             let (stream, _) = listener.accept().await.unwrap();
-            stream.readable().await.unwrap();
-            let mut request = [0; 2048];
-            let _ = stream.try_read(&mut request).unwrap();
-            stream
-                .try_write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-                .unwrap();
-            refused += 1;
-            if refused == 100 {
-                return;
-            }
+            #[allow(
+                clippy::result_large_err,
+                reason = "the callback's type is tungstenite's"
+            )]
+            let forbid = |_: &Request, _: Response| -> Result<Response, ErrorResponse> {
+                let mut refusal = ErrorResponse::new(None);
+                *refusal.status_mut() = StatusCode::FORBIDDEN;
+                Err(refusal)
+            };
+            assert!(accept_hdr_async(stream, forbid).await.is_err());
         }
     };
     let facts = facts();

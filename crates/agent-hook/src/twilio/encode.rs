@@ -379,10 +379,12 @@ mod tests {
     #[test]
     fn start_holds_the_input_context_three_times_over_for_every_kind_of_agent() {
         let mut facts = facts();
-        facts.input = serde_json::from_value(json!({
-            "taskName": "pay",
-            "inputVariables": { "amount": 12.50, "vip": true, "name": "Ann", "resume": "no", "list": [1, 2] }
-        }))
+        facts.input = serde_json::from_str(
+            r#"{
+                "taskName": "pay",
+                "inputVariables": { "amount": 12.50, "vip": true, "name": "Ann", "resume": "no", "list": [1, 2] }
+            }"#,
+        )
         .unwrap();
         let message = parsed(&encoder().start(&facts));
         let parameters = &message["start"]["customParameters"];
