@@ -1,0 +1,33 @@
+# Tasks for people. Without `just`, run what stands under each name.
+
+# Format, lints and layers.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    .ci/layers
+    .ci/coverage
+
+# Unit, property and story tests.
+test:
+    cargo nextest run --workspace
+    cargo test --workspace --doc -q
+
+# Who may depend on whom; prints nothing when all is well.
+layers:
+    .ci/layers
+
+# SIPp against the release binary, over UDP and TCP.
+sipp *PATTERN:
+    sipp-scenarios/run.sh {{PATTERN}}
+
+# 1,000 calls at 50/s with each return method over UDP and TCP.
+load:
+    sipp-scenarios/load/run.sh
+
+# Parse and media benchmarks.
+bench:
+    cargo bench --workspace
+
+# Everything, as on a fresh machine.
+all:
+    .ci/run
