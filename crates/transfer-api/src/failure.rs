@@ -7,7 +7,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use transfer_store::{RegisterError, Unavailable};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -111,15 +111,10 @@ impl Failure {
         }
     }
 
-    fn log(&self, code: &str, request_id: &str) {
+    /// Whether the operator should look: the customer did nothing wrong.
+    fn is_ours(&self) -> bool {
         match self {
-            Self::Internal => error!(request_id, code, "request failed"),
-            Self::StoreUnavailable | Self::Busy => warn!(
-                request_id,
-                code,
-                message = self.message(),
-                "request refused"
-            ),
+            Self::Internal | Self::StoreUnavailable | Self::Busy => true,
             Self::Malformed(_)
             | Self::Unauthorized
             | Self::Disabled
@@ -130,26 +125,35 @@ impl Failure {
             | Self::TooLarge(_)
             | Self::Refused(_)
             | Self::TooMany(_)
-            | Self::Draining => info!(
-                request_id,
-                code,
-                message = self.message(),
-                "request refused"
-            ),
+            | Self::Draining => false,
         }
     }
+}
+
+fn log_failed(request_id: &str, code: &str, why: &str) {
+    warn!(request_id, code, why, "request failed");
+}
+
+fn log_refused(request_id: &str, code: &str, why: &str) {
+    info!(request_id, code, why, "request refused");
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         let request_id = Uuid::new_v4().to_string();
-        self.log(code, &request_id);
+        let message = self.message();
+        let log = if self.is_ours() {
+            log_failed
+        } else {
+            log_refused
+        };
+        log(&request_id, code, &message);
         let body = ErrorBody {
             error: ErrorDetail {
                 request_id,
                 code,
-                message: self.message(),
+                message,
             },
         };
         let mut response = (status, Json(body)).into_response();

@@ -132,11 +132,10 @@ pub(crate) async fn fetch(
         .ok_or(Failure::UnknownTransfer)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the layer hands it over so")]
 fn panicked(what: Box<dyn Any + Send>) -> Response {
-    let said = what
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| what.downcast_ref::<String>().map(String::as_str));
+    let text = what.downcast_ref::<String>().map(String::as_str);
+    let said = text.or_else(|| what.downcast_ref::<&str>().copied());
     error!(panic = said, "serving a request panicked");
     Failure::Internal.into_response()
 }

@@ -18,7 +18,8 @@ use timebase::UnixMillis;
 use memory::Memory;
 use sqlite::Sqlite;
 pub use types::{
-    Claim, Completion, Fence, RegisterError, Release, StoreError, StoreOptions, Swept, Unavailable, Wall,
+    Claim, Completion, Fence, RegisterError, Release, StoreError, StoreOptions, Swept, Unavailable,
+    Wall,
 };
 pub use vault::EncryptionKey;
 
@@ -42,7 +43,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`], when the URL names no store of ours or the store cannot be used.
     pub async fn open(url: &str, options: StoreOptions) -> Result<Self, StoreError> {
-        let times = Times { wall: options.wall.clone(), time_to_live: options.time_to_live, keep: options.keep };
+        let times = Times {
+            wall: options.wall.clone(),
+            time_to_live: options.time_to_live,
+            keep: options.keep,
+        };
         let node = Arc::from(options.node.as_str());
         let backend = if url.starts_with("memory:") {
             Backend::Memory(Arc::default())
@@ -54,7 +59,11 @@ impl Store {
         } else {
             return Err(StoreError::UnknownScheme(url.to_owned()));
         };
-        Ok(Self { backend, times, node })
+        Ok(Self {
+            backend,
+            times,
+            node,
+        })
     }
 
     /// Stores a new transfer, ACTIVE. When this returns, it survives a crash of the machine.
@@ -72,7 +81,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn fetch(&self, account: &AccountId, id: &TransferId) -> Result<Option<Transfer>, Unavailable> {
+    pub async fn fetch(
+        &self,
+        account: &AccountId,
+        id: &TransferId,
+    ) -> Result<Option<Transfer>, Unavailable> {
         let now = self.times.now();
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.fetch(&(account.clone(), id.clone()), now)),
@@ -88,7 +101,9 @@ impl Store {
     pub async fn claim(&self, account: &AccountId, id: &TransferId) -> Result<Claim, Unavailable> {
         let now = self.times.now();
         match &self.backend {
-            Backend::Memory(memory) => Ok(memory.claim(&(account.clone(), id.clone()), &self.node, now)),
+            Backend::Memory(memory) => {
+                Ok(memory.claim(&(account.clone(), id.clone()), &self.node, now))
+            }
             Backend::Sqlite(sqlite) => sqlite.claim(account, id, &self.node, &self.times).await,
         }
     }
@@ -97,7 +112,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn release(&self, account: &AccountId, id: &TransferId, fence: Fence) -> Result<Release, Unavailable> {
+    pub async fn release(
+        &self,
+        account: &AccountId,
+        id: &TransferId,
+        fence: Fence,
+    ) -> Result<Release, Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.release(&(account.clone(), id.clone()), fence)),
             Backend::Sqlite(sqlite) => sqlite.release(account, id, fence).await,
@@ -120,8 +140,14 @@ impl Store {
     ) -> Result<Completion, Unavailable> {
         let now = self.times.now();
         match &self.backend {
-            Backend::Memory(memory) => Ok(memory.complete(&(account.clone(), id.clone()), fence, output, now)),
-            Backend::Sqlite(sqlite) => sqlite.complete(account, id, fence, output, &self.times).await,
+            Backend::Memory(memory) => {
+                Ok(memory.complete(&(account.clone(), id.clone()), fence, output, now))
+            }
+            Backend::Sqlite(sqlite) => {
+                sqlite
+                    .complete(account, id, fence, output, &self.times)
+                    .await
+            }
         }
     }
 
@@ -197,7 +223,11 @@ impl Times {
 
 impl std::fmt::Debug for Times {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Times(time to live {:?}, keep {:?})", self.time_to_live, self.keep)
+        write!(
+            f,
+            "Times(time to live {:?}, keep {:?})",
+            self.time_to_live, self.keep
+        )
     }
 }
 

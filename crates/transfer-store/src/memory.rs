@@ -52,7 +52,11 @@ impl Memory {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn register(&self, new: NewTransfer, times: &Times) -> Result<Transfer, RegisterError> {
+    pub(crate) fn register(
+        &self,
+        new: NewTransfer,
+        times: &Times,
+    ) -> Result<Transfer, RegisterError> {
         let mut rows = self.rows();
         let key = (new.account.clone(), new.id.clone());
         if rows.contains_key(&key) {
@@ -87,7 +91,9 @@ impl Memory {
 
     pub(crate) fn claim(&self, key: &Key, node: &str, now: UnixMillis) -> Claim {
         let mut rows = self.rows();
-        let Some(row) = rows.get_mut(key) else { return Claim::Unknown };
+        let Some(row) = rows.get_mut(key) else {
+            return Claim::Unknown;
+        };
         match row.transfer.status {
             Status::Active if row.is_past(now) => Claim::Over,
             Status::Active => {
@@ -95,7 +101,10 @@ impl Memory {
                 row.transfer.call_received_at = Some(now);
                 node.clone_into(&mut row.owner);
                 row.fence += 1;
-                Claim::Claimed { transfer: Box::new(row.transfer.clone()), fence: Fence(row.fence) }
+                Claim::Claimed {
+                    transfer: Box::new(row.transfer.clone()),
+                    fence: Fence(row.fence),
+                }
             }
             Status::Ongoing => Claim::Ongoing,
             Status::Completed | Status::Expired => Claim::Over,
@@ -115,7 +124,13 @@ impl Memory {
         }
     }
 
-    pub(crate) fn complete(&self, key: &Key, fence: Fence, output: Option<OutputContext>, now: UnixMillis) -> Completion {
+    pub(crate) fn complete(
+        &self,
+        key: &Key,
+        fence: Fence,
+        output: Option<OutputContext>,
+        now: UnixMillis,
+    ) -> Completion {
         let mut rows = self.rows();
         let Some(row) = rows.get_mut(key).filter(|row| row.fence == fence.0) else {
             return Completion::Stale;
@@ -135,7 +150,9 @@ impl Memory {
 
     pub(crate) fn recover(&self, node: &str, now: UnixMillis) -> Vec<Transfer> {
         let mut rows = self.rows();
-        let lost = rows.values_mut().filter(|row| row.owner == node && row.transfer.status == Status::Ongoing);
+        let lost = rows
+            .values_mut()
+            .filter(|row| row.owner == node && row.transfer.status == Status::Ongoing);
         lost.map(|row| {
             row.fence += 1;
             row.closed = true;
@@ -160,6 +177,10 @@ impl Memory {
     }
 
     pub(crate) fn health(&self) -> Result<(), Unavailable> {
-        if self.rows().len() < MOST { Ok(()) } else { Err(Unavailable) }
+        if self.rows().len() < MOST {
+            Ok(())
+        } else {
+            Err(Unavailable)
+        }
     }
 }

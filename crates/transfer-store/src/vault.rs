@@ -51,7 +51,9 @@ impl EncryptionKey {
         let path = PathBuf::from(name);
         let said = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
         match read(&path) {
-            Ok(content) => Self::from_content(&content).ok_or_else(|| said(&"not a key of 32 bytes")),
+            Ok(content) => {
+                Self::from_content(&content).ok_or_else(|| said(&"not a key of 32 bytes"))
+            }
             Err(missing) if missing.kind() == io::ErrorKind::NotFound && may_create => {
                 let key = Self::new(rand::random());
                 create(&path, key.0.as_slice()).map_err(|problem| said(&problem))?;
@@ -64,15 +66,36 @@ impl EncryptionKey {
     /// Encrypts a text; it can be opened only with the same `context`.
     pub(crate) fn seal(&self, text: &[u8], context: &[u8]) -> Option<String> {
         let nonce: [u8; NONCE] = rand::random();
-        let sealed = self.cipher().encrypt(&XNonce::from(nonce), Payload { msg: text, aad: context }).ok()?;
-        Some(format!("{VERSION}{}", BASE64.encode([nonce.as_slice(), &sealed].concat())))
+        let sealed = self
+            .cipher()
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: text,
+                    aad: context,
+                },
+            )
+            .ok()?;
+        Some(format!(
+            "{VERSION}{}",
+            BASE64.encode([nonce.as_slice(), &sealed].concat())
+        ))
     }
 
     /// The text that was sealed, if with this key and context.
     pub(crate) fn open(&self, sealed: &str, context: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let bytes = BASE64.decode(sealed.strip_prefix(VERSION)?).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
-        self.cipher().decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context }).ok().map(Zeroizing::new)
+        self.cipher()
+            .decrypt(
+                &XNonce::from(*nonce),
+                Payload {
+                    msg: sealed,
+                    aad: context,
+                },
+            )
+            .ok()
+            .map(Zeroizing::new)
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -94,10 +117,17 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// The key must outlive the machine's crash as surely as what is sealed with it: file and folder are synced.
 fn create(path: &Path, key: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(key)?;
     file.sync_all()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
@@ -112,7 +142,11 @@ mod tests {
         assert!(!sealed.contains("s3cret"));
         assert_eq!(key.open(&sealed, b"acme/1").unwrap().as_slice(), b"s3cret");
         assert!(key.open(&sealed, b"acme/2").is_none());
-        assert!(EncryptionKey::new([8; 32]).open(&sealed, b"acme/1").is_none());
+        assert!(
+            EncryptionKey::new([8; 32])
+                .open(&sealed, b"acme/1")
+                .is_none()
+        );
     }
 
     #[test]
@@ -132,6 +166,9 @@ mod tests {
 
     #[test]
     fn a_key_does_not_show_in_debug_output() {
-        assert_eq!(format!("{:?}", EncryptionKey::new([1; 32])), "EncryptionKey(hidden)");
+        assert_eq!(
+            format!("{:?}", EncryptionKey::new([1; 32])),
+            "EncryptionKey(hidden)"
+        );
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use call_control::transfer::{AccountId, Status, Transfer, TransferId};
 use common::{Folder, Hands, account, claimed, full_transfer, output, transfer};
 use timebase::UnixMillis;
-use transfer_store::{Claim, Completion, Fence, RegisterError, Release, Store, StoreOptions, Swept};
+use transfer_store::{
+    Claim, Completion, Fence, RegisterError, Release, Store, StoreOptions, Swept,
+};
 
 const START: i64 = 1_736_946_366_123;
 
@@ -22,28 +24,49 @@ struct World {
 impl World {
     async fn memory() -> Self {
         let hands = Hands::at(START);
-        Self { store: Store::open("memory://", hands.options()).await.unwrap(), hands, _folder: None }
+        Self {
+            store: Store::open("memory://", hands.options()).await.unwrap(),
+            hands,
+            _folder: None,
+        }
     }
 
     async fn sqlite() -> Self {
         let (hands, folder) = (Hands::at(START), Folder::new());
-        Self { store: Store::open(&folder.url(), hands.options()).await.unwrap(), hands, _folder: Some(folder) }
+        Self {
+            store: Store::open(&folder.url(), hands.options()).await.unwrap(),
+            hands,
+            _folder: Some(folder),
+        }
     }
 
     async fn read(&self, id: &str) -> Transfer {
-        self.store.fetch(&account(), &TransferId::from(id)).await.unwrap().unwrap()
+        self.store
+            .fetch(&account(), &TransferId::from(id))
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     async fn claim(&self, id: &str) -> Claim {
-        self.store.claim(&account(), &TransferId::from(id)).await.unwrap()
+        self.store
+            .claim(&account(), &TransferId::from(id))
+            .await
+            .unwrap()
     }
 
     async fn release(&self, id: &str, fence: Fence) -> Release {
-        self.store.release(&account(), &TransferId::from(id), fence).await.unwrap()
+        self.store
+            .release(&account(), &TransferId::from(id), fence)
+            .await
+            .unwrap()
     }
 
     async fn complete(&self, id: &str, fence: Fence, task: Option<&str>) -> Completion {
-        self.store.complete(&account(), &TransferId::from(id), fence, task.map(output)).await.unwrap()
+        self.store
+            .complete(&account(), &TransferId::from(id), fence, task.map(output))
+            .await
+            .unwrap()
     }
 
     fn now(&self) -> UnixMillis {

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use call_control::transfer::{AccountId, NewTransfer, OutputContext, Transfer, TransferId};
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -20,11 +22,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{error, warn};
 
+use crate::Times;
 use crate::types::{
     Claim, Completion, Fence, RegisterError, Release, StoreError, StoreOptions, Swept, Unavailable,
 };
 use crate::vault::EncryptionKey;
-use crate::Times;
 use rows::{NewRow, Row};
 use work::{Done, Key, PORTION, Work};
 use writer::{Answer, Job, Writer};
@@ -50,21 +52,39 @@ pub(crate) struct Sqlite {
 
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sqlite").field("waiting", &(self.jobs.max_capacity() - self.jobs.capacity())).finish_non_exhaustive()
+        f.debug_struct("Sqlite")
+            .field(
+                "waiting",
+                &(self.jobs.max_capacity() - self.jobs.capacity()),
+            )
+            .finish_non_exhaustive()
     }
 }
 
 impl Sqlite {
     pub(crate) async fn open(file: &str, options: &StoreOptions) -> Result<Self, StoreError> {
-        let said = |problem: &dyn fmt::Display| StoreError::Database { path: file.to_owned(), problem: problem.to_string() };
+        let said = |problem: &dyn fmt::Display| StoreError::Database {
+            path: file.to_owned(),
+            problem: problem.to_string(),
+        };
         if file.is_empty() || file.starts_with(':') {
             return Err(said(&"no file is named; a store in memory is memory://"));
         }
-        let lock = lock(Path::new(file)).await.map_err(|problem| said(&problem))?;
+        let lock = lock(Path::new(file))
+            .await
+            .map_err(|problem| said(&problem))?;
         let connect = connect_options(file);
         let mut connection = connect.connect().await.map_err(|problem| said(&problem))?;
-        MIGRATIONS.run(&mut connection).await.map_err(|problem| said(&problem))?;
-        let key = check_key(&mut connection, Path::new(file), options.encryption_key.clone()).await?;
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(|problem| said(&problem))?;
+        let key = check_key(
+            &mut connection,
+            Path::new(file),
+            options.encryption_key.clone(),
+        )
+        .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(options.patience)
@@ -83,16 +103,30 @@ impl Sqlite {
             lock,
         };
         tokio::spawn(writer.run(closed));
-        Ok(Self { jobs, readers, key, patience: options.patience, closing })
+        Ok(Self {
+            jobs,
+            readers,
+            key,
+            patience: options.patience,
+            closing,
+        })
     }
 
-    pub(crate) async fn register(&self, new: NewTransfer, times: &Times) -> Result<Transfer, RegisterError> {
+    pub(crate) async fn register(
+        &self,
+        new: NewTransfer,
+        times: &Times,
+    ) -> Result<Transfer, RegisterError> {
         let now = times.now();
         let row = NewRow::of(&new, now, times.expiry(now), &self.key).map_err(unreadable)?;
         let Done::Registered(registered) = self.write(Work::Register(Box::new(row))).await? else {
             return Err(RegisterError::Unavailable);
         };
-        if registered { Ok(crate::types::active(new, now)) } else { Err(RegisterError::Duplicate) }
+        if registered {
+            Ok(crate::types::active(new, now))
+        } else {
+            Err(RegisterError::Duplicate)
+        }
     }
 
     pub(crate) async fn fetch(
@@ -101,7 +135,10 @@ impl Sqlite {
         id: &TransferId,
         times: &Times,
     ) -> Result<Option<Transfer>, Unavailable> {
-        let query = sqlx::query_as::<_, Row>(sql::FETCH).bind(&account.0).bind(&id.0).fetch_optional(&self.readers);
+        let query = sqlx::query_as::<_, Row>(sql::FETCH)
+            .bind(&account.0)
+            .bind(&id.0)
+            .fetch_optional(&self.readers);
         let row = match timeout(self.patience, query).await {
             Ok(Ok(row)) => row,
             Ok(Err(problem)) => {
@@ -113,7 +150,8 @@ impl Sqlite {
                 return Err(Unavailable);
             }
         };
-        row.map(|row| row.transfer_at(times.now(), &self.key).map_err(unreadable)).transpose()
+        row.map(|row| row.transfer_at(times.now(), &self.key).map_err(unreadable))
+            .transpose()
     }
 
     pub(crate) async fn claim(
@@ -123,8 +161,14 @@ impl Sqlite {
         node: &str,
         times: &Times,
     ) -> Result<Claim, Unavailable> {
-        let work = Work::Claim { key: Key::of(account, id), node: node.to_owned(), now: times.now() };
-        let Done::Claimed(claim) = self.write(work).await? else { return Err(Unavailable) };
+        let work = Work::Claim {
+            key: Key::of(account, id),
+            node: node.to_owned(),
+            now: times.now(),
+        };
+        let Done::Claimed(claim) = self.write(work).await? else {
+            return Err(Unavailable);
+        };
         Ok(claim)
     }
 
@@ -134,8 +178,13 @@ impl Sqlite {
         id: &TransferId,
         fence: Fence,
     ) -> Result<Release, Unavailable> {
-        let work = Work::Release { key: Key::of(account, id), fence };
-        let Done::Released(release) = self.write(work).await? else { return Err(Unavailable) };
+        let work = Work::Release {
+            key: Key::of(account, id),
+            fence,
+        };
+        let Done::Released(release) = self.write(work).await? else {
+            return Err(Unavailable);
+        };
         Ok(release)
     }
 
@@ -147,17 +196,36 @@ impl Sqlite {
         output: Option<OutputContext>,
         times: &Times,
     ) -> Result<Completion, Unavailable> {
-        let output = output.map(|output| rows::output_json(&output)).transpose().map_err(unreadable)?;
-        let work = Work::Complete { key: Key::of(account, id), fence, output, now: times.now() };
-        let Done::Completed(completion) = self.write(work).await? else { return Err(Unavailable) };
+        let output = output
+            .map(|output| rows::output_json(&output))
+            .transpose()
+            .map_err(unreadable)?;
+        let work = Work::Complete {
+            key: Key::of(account, id),
+            fence,
+            output,
+            now: times.now(),
+        };
+        let Done::Completed(completion) = self.write(work).await? else {
+            return Err(Unavailable);
+        };
         Ok(completion)
     }
 
-    pub(crate) async fn recover(&self, node: &str, times: &Times) -> Result<Vec<Transfer>, Unavailable> {
+    pub(crate) async fn recover(
+        &self,
+        node: &str,
+        times: &Times,
+    ) -> Result<Vec<Transfer>, Unavailable> {
         let mut all = Vec::new();
         loop {
-            let work = Work::Recover { node: node.to_owned(), now: times.now() };
-            let Done::Recovered(portion) = self.write(work).await? else { return Err(Unavailable) };
+            let work = Work::Recover {
+                node: node.to_owned(),
+                now: times.now(),
+            };
+            let Done::Recovered(portion) = self.write(work).await? else {
+                return Err(Unavailable);
+            };
             all.extend(portion.transfers);
             if !portion.more {
                 return Ok(all);
@@ -170,8 +238,13 @@ impl Sqlite {
         let mut all = Swept::default();
         loop {
             let now = times.now();
-            let work = Work::Sweep { now, horizon: times.horizon(now) };
-            let Done::Swept(portion) = self.write(work).await? else { return Err(Unavailable) };
+            let work = Work::Sweep {
+                now,
+                horizon: times.horizon(now),
+            };
+            let Done::Swept(portion) = self.write(work).await? else {
+                return Err(Unavailable);
+            };
             all.expired += portion.expired;
             all.deleted += portion.deleted;
             if portion.expired.max(portion.deleted) < PORTION as u64 {
@@ -192,10 +265,23 @@ impl Sqlite {
 
     /// A full queue is refused at once; work that is not answered in time is not begun, or undone.
     async fn write(&self, work: Work) -> Result<Done, Unavailable> {
-        let claims = if let Work::Claim { key, .. } = &work { Some(key.clone()) } else { None };
+        let claims = if let Work::Claim { key, .. } = &work {
+            Some(key.clone())
+        } else {
+            None
+        };
         let (answer, answered) = oneshot::channel();
-        self.jobs.try_send(Job { work, answer: Some(answer) }).map_err(|_| Unavailable)?;
-        let mut waiting = Waiting { answered, claims, jobs: &self.jobs };
+        self.jobs
+            .try_send(Job {
+                work,
+                answer: Some(answer),
+            })
+            .map_err(|_| Unavailable)?;
+        let mut waiting = Waiting {
+            answered,
+            claims,
+            jobs: &self.jobs,
+        };
         match timeout(self.patience, &mut waiting.answered).await {
             Ok(Ok(done)) => done,
             Ok(Err(_)) | Err(_) => Err(Unavailable),
@@ -213,11 +299,20 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let Some(key) = self.claims.take() else { return };
+        let Some(key) = self.claims.take() else {
+            return;
+        };
         self.answered.close();
-        let Ok(Ok(Done::Claimed(Claim::Claimed { fence, .. }))) = self.answered.try_recv() else { return };
-        let job = Job { work: Work::Release { key, fence }, answer: None };
-        let Err(TrySendError::Full(job)) = self.jobs.try_send(job) else { return };
+        let Ok(Ok(Done::Claimed(Claim::Claimed { fence, .. }))) = self.answered.try_recv() else {
+            return;
+        };
+        let job = Job {
+            work: Work::Release { key, fence },
+            answer: None,
+        };
+        let Err(TrySendError::Full(job)) = self.jobs.try_send(job) else {
+            return;
+        };
         let jobs = self.jobs.clone();
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move { drop(jobs.send(job).await) });
@@ -247,7 +342,12 @@ async fn lock(database: &Path) -> Result<File, String> {
     name.push(".lock");
     let path = PathBuf::from(name);
     let said = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|it| said(&it))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|it| said(&it))?;
     let until = tokio::time::Instant::now() + HAND_OVER;
     loop {
         match file.try_lock() {
@@ -255,7 +355,9 @@ async fn lock(database: &Path) -> Result<File, String> {
             Err(TryLockError::WouldBlock) if tokio::time::Instant::now() < until => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Err(TryLockError::WouldBlock) => return Err(said(&"another process has the database open")),
+            Err(TryLockError::WouldBlock) => {
+                return Err(said(&"another process has the database open"));
+            }
             Err(TryLockError::Error(problem)) => return Err(said(&problem)),
         }
     }
@@ -268,8 +370,11 @@ async fn check_key(
     given: Option<EncryptionKey>,
 ) -> Result<EncryptionKey, StoreError> {
     let sql = |problem: sqlx::Error| StoreError::Key(problem.to_string());
-    let sealed: Option<(String,)> =
-        sqlx::query_as(sql::FACT).bind(KEY_CHECK).fetch_optional(&mut *db).await.map_err(sql)?;
+    let sealed: Option<(String,)> = sqlx::query_as(sql::FACT)
+        .bind(KEY_CHECK)
+        .fetch_optional(&mut *db)
+        .await
+        .map_err(sql)?;
     let key = match given {
         Some(key) => key,
         None => EncryptionKey::beside(database, sealed.is_none()).map_err(StoreError::Key)?,
@@ -277,11 +382,19 @@ async fn check_key(
     let Some((sealed,)) = sealed else {
         let sealed = key.seal(KEY_CHECK.as_bytes(), KEY_CHECK.as_bytes());
         let sealed = sealed.ok_or_else(|| StoreError::Key("cannot encrypt".to_owned()))?;
-        sqlx::query(sql::SET_FACT).bind(KEY_CHECK).bind(sealed).execute(db).await.map_err(sql)?;
+        sqlx::query(sql::SET_FACT)
+            .bind(KEY_CHECK)
+            .bind(sealed)
+            .execute(db)
+            .await
+            .map_err(sql)?;
         return Ok(key);
     };
     match key.open(&sealed, KEY_CHECK.as_bytes()) {
         Some(_) => Ok(key),
-        None => Err(StoreError::Key(format!("not the key that {} was made with", database.display()))),
+        None => Err(StoreError::Key(format!(
+            "not the key that {} was made with",
+            database.display()
+        ))),
     }
 }

@@ -1,7 +1,8 @@
 //! Transfers as rows and back.
 
 use call_control::transfer::{
-    AccountId, NewTransfer, OutputContext, ReturnCredentials, SipReturn, Status, Transfer, TransferId,
+    AccountId, NewTransfer, OutputContext, ReturnCredentials, SipReturn, Status, Transfer,
+    TransferId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,14 +38,23 @@ impl NewRow {
         key: &EncryptionKey,
     ) -> Result<Self, BadColumn> {
         let credentials = new.sip.as_ref().and_then(|sip| sip.credentials.as_ref());
-        let bare = new.sip.as_ref().map(|sip| SipReturn { credentials: None, ..sip.clone() });
+        let bare = new.sip.as_ref().map(|sip| SipReturn {
+            credentials: None,
+            ..sip.clone()
+        });
         Ok(Self {
             account: new.account.0.clone(),
             id: new.id.0.clone(),
             conversation: new.external_conversation_id.clone(),
             sip: bare.map(|sip| to_json("sip", &sip)).transpose()?,
-            credentials: credentials.map(|it| seal(it, &new.account, &new.id, key)).transpose()?,
-            input: new.input.as_ref().map(|input| to_json("input", input)).transpose()?,
+            credentials: credentials
+                .map(|it| seal(it, &new.account, &new.id, key))
+                .transpose()?,
+            input: new
+                .input
+                .as_ref()
+                .map(|input| to_json("input", input))
+                .transpose()?,
             created_at: created.0,
             expires_at: expires.0,
         })
@@ -72,9 +82,15 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn transfer(self, key: &EncryptionKey) -> Result<Transfer, BadColumn> {
         let (account, id) = (AccountId(self.account), TransferId(self.id));
-        let credentials = self.credentials.map(|sealed| open(&sealed, &account, &id, key)).transpose()?;
+        let credentials = self
+            .credentials
+            .map(|sealed| open(&sealed, &account, &id, key))
+            .transpose()?;
         let sip: Option<SipReturn> = self.sip.map(|json| from_json("sip", &json)).transpose()?;
-        let input = self.input.map(|json| from_json("input", &json)).transpose()?;
+        let input = self
+            .input
+            .map(|json| from_json("input", &json))
+            .transpose()?;
         Ok(Transfer {
             registered: NewTransfer {
                 account,
@@ -87,12 +103,19 @@ impl Row {
             created_at: UnixMillis(self.created_at),
             call_received_at: self.call_received_at.map(UnixMillis),
             completed_at: self.completed_at.map(UnixMillis),
-            output: self.output.map(|json| from_json("output", &json)).transpose()?,
+            output: self
+                .output
+                .map(|json| from_json("output", &json))
+                .transpose()?,
         })
     }
 
     /// The transfer as it reads at `now`: one past its time to live is EXPIRED, swept or not.
-    pub(super) fn transfer_at(self, now: UnixMillis, key: &EncryptionKey) -> Result<Transfer, BadColumn> {
+    pub(super) fn transfer_at(
+        self,
+        now: UnixMillis,
+        key: &EncryptionKey,
+    ) -> Result<Transfer, BadColumn> {
         let past = now.0 >= self.expires_at;
         let mut transfer = self.transfer(key)?;
         if past && transfer.status == Status::Active {
@@ -135,8 +158,11 @@ fn seal(
     id: &TransferId,
     key: &EncryptionKey,
 ) -> Result<String, BadColumn> {
-    let plain = serde_json::to_vec(credentials).map(Zeroizing::new).map_err(|_| BadColumn("credentials"))?;
-    key.seal(&plain, &context(account, id)).ok_or(BadColumn("credentials"))
+    let plain = serde_json::to_vec(credentials)
+        .map(Zeroizing::new)
+        .map_err(|_| BadColumn("credentials"))?;
+    key.seal(&plain, &context(account, id))
+        .ok_or(BadColumn("credentials"))
 }
 
 fn open(
@@ -145,6 +171,8 @@ fn open(
     id: &TransferId,
     key: &EncryptionKey,
 ) -> Result<ReturnCredentials, BadColumn> {
-    let plain = key.open(sealed, &context(account, id)).ok_or(BadColumn("credentials"))?;
+    let plain = key
+        .open(sealed, &context(account, id))
+        .ok_or(BadColumn("credentials"))?;
     serde_json::from_slice(&plain).map_err(|_| BadColumn("credentials"))
 }

@@ -59,4 +59,5 @@ pub(super) const DELETE_OVER: &str = "
 
 pub(super) const FACT: &str = "SELECT value FROM store_fact WHERE name = $1";
 
-pub(super) const SET_FACT: &str = "INSERT INTO store_fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+pub(super) const SET_FACT: &str =
+    "INSERT INTO store_fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";

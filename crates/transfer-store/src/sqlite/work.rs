@@ -17,11 +17,29 @@ pub(super) const PORTION: i64 = 500;
 #[derive(Debug)]
 pub(super) enum Work {
     Register(Box<NewRow>),
-    Claim { key: Key, node: String, now: UnixMillis },
-    Release { key: Key, fence: Fence },
-    Complete { key: Key, fence: Fence, output: Option<String>, now: UnixMillis },
-    Recover { node: String, now: UnixMillis },
-    Sweep { now: UnixMillis, horizon: UnixMillis },
+    Claim {
+        key: Key,
+        node: String,
+        now: UnixMillis,
+    },
+    Release {
+        key: Key,
+        fence: Fence,
+    },
+    Complete {
+        key: Key,
+        fence: Fence,
+        output: Option<String>,
+        now: UnixMillis,
+    },
+    Recover {
+        node: String,
+        now: UnixMillis,
+    },
+    Sweep {
+        now: UnixMillis,
+        horizon: UnixMillis,
+    },
     /// Nothing but the transaction itself: whether the database takes writes.
     Probe,
 }
@@ -34,7 +52,10 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn of(account: &AccountId, id: &TransferId) -> Self {
-        Self { account: account.0.clone(), id: id.0.clone() }
+        Self {
+            account: account.0.clone(),
+            id: id.0.clone(),
+        }
     }
 }
 
@@ -66,14 +87,25 @@ pub(super) enum WorkError {
 }
 
 impl Work {
-    pub(super) async fn perform(&self, db: &mut SqliteConnection, key: &EncryptionKey) -> Result<Done, WorkError> {
+    pub(super) async fn perform(
+        &self,
+        db: &mut SqliteConnection,
+        key: &EncryptionKey,
+    ) -> Result<Done, WorkError> {
         match self {
             Self::Register(row) => register(db, row).await.map(Done::Registered),
-            Self::Claim { key: at, node, now } => claim(db, at, node, *now, key).await.map(Done::Claimed),
-            Self::Release { key: at, fence } => release(db, at, *fence).await.map(Done::Released),
-            Self::Complete { key: at, fence, output, now } => {
-                complete(db, at, *fence, output.as_deref(), *now).await.map(Done::Completed)
+            Self::Claim { key: at, node, now } => {
+                claim(db, at, node, *now, key).await.map(Done::Claimed)
             }
+            Self::Release { key: at, fence } => release(db, at, *fence).await.map(Done::Released),
+            Self::Complete {
+                key: at,
+                fence,
+                output,
+                now,
+            } => complete(db, at, *fence, output.as_deref(), *now)
+                .await
+                .map(Done::Completed),
             Self::Recover { node, now } => recover(db, node, *now, key).await.map(Done::Recovered),
             Self::Sweep { now, horizon } => sweep(db, *now, *horizon).await.map(Done::Swept),
             Self::Probe => Ok(Done::Probed),
@@ -113,16 +145,24 @@ async fn claim(
     if let Some(row) = claimed {
         let fence = Fence(row.fence);
         return match row.transfer(key) {
-            Ok(transfer) => Ok(Claim::Claimed { transfer: Box::new(transfer), fence }),
+            Ok(transfer) => Ok(Claim::Claimed {
+                transfer: Box::new(transfer),
+                fence,
+            }),
             Err(problem) => {
                 release(db, at, fence).await?;
                 Err(problem.into())
             }
         };
     }
-    let found: Option<(String,)> =
-        sqlx::query_as(sql::STATUS).bind(&at.account).bind(&at.id).fetch_optional(db).await?;
-    let Some((text,)) = found else { return Ok(Claim::Unknown) };
+    let found: Option<(String,)> = sqlx::query_as(sql::STATUS)
+        .bind(&at.account)
+        .bind(&at.id)
+        .fetch_optional(db)
+        .await?;
+    let Some((text,)) = found else {
+        return Ok(Claim::Unknown);
+    };
     Ok(match status(&text)? {
         Status::Ongoing => Claim::Ongoing,
         Status::Active | Status::Completed | Status::Expired => Claim::Over,
@@ -130,8 +170,17 @@ async fn claim(
 }
 
 async fn release(db: &mut SqliteConnection, at: &Key, fence: Fence) -> Result<Release, WorkError> {
-    let changed = sqlx::query(sql::RELEASE).bind(&at.account).bind(&at.id).bind(fence.0).execute(db).await?;
-    Ok(if changed.rows_affected() == 1 { Release::Released } else { Release::Stale })
+    let changed = sqlx::query(sql::RELEASE)
+        .bind(&at.account)
+        .bind(&at.id)
+        .bind(fence.0)
+        .execute(db)
+        .await?;
+    Ok(if changed.rows_affected() == 1 {
+        Release::Released
+    } else {
+        Release::Stale
+    })
 }
 
 async fn complete(
@@ -141,8 +190,16 @@ async fn complete(
     output: Option<&str>,
     now: UnixMillis,
 ) -> Result<Completion, WorkError> {
-    let statement = if output.is_some() { sql::COMPLETE_WITH_OUTPUT } else { sql::COMPLETE_WITHOUT };
-    let mut query = sqlx::query(statement).bind(&at.account).bind(&at.id).bind(fence.0).bind(now.0);
+    let statement = if output.is_some() {
+        sql::COMPLETE_WITH_OUTPUT
+    } else {
+        sql::COMPLETE_WITHOUT
+    };
+    let mut query = sqlx::query(statement)
+        .bind(&at.account)
+        .bind(&at.id)
+        .bind(fence.0)
+        .bind(now.0);
     if let Some(output) = output {
         query = query.bind(output);
     }
@@ -155,7 +212,11 @@ async fn complete(
         .bind(fence.0)
         .fetch_optional(db)
         .await?;
-    Ok(if closed.is_some() { Completion::Closed } else { Completion::Stale })
+    Ok(if closed.is_some() {
+        Completion::Closed
+    } else {
+        Completion::Stale
+    })
 }
 
 async fn recover(
@@ -164,7 +225,12 @@ async fn recover(
     now: UnixMillis,
     key: &EncryptionKey,
 ) -> Result<Recovered, WorkError> {
-    let rows: Vec<Row> = sqlx::query_as(sql::RECOVER).bind(node).bind(now.0).bind(PORTION).fetch_all(db).await?;
+    let rows: Vec<Row> = sqlx::query_as(sql::RECOVER)
+        .bind(node)
+        .bind(now.0)
+        .bind(PORTION)
+        .fetch_all(db)
+        .await?;
     let readable = |row: Row| match row.transfer(key) {
         Ok(transfer) => Some(transfer),
         Err(problem) => {
@@ -172,11 +238,28 @@ async fn recover(
             None
         }
     };
-    Ok(Recovered { more: rows.len() as i64 == PORTION, transfers: rows.into_iter().filter_map(readable).collect() })
+    Ok(Recovered {
+        more: rows.len() as i64 == PORTION,
+        transfers: rows.into_iter().filter_map(readable).collect(),
+    })
 }
 
-async fn sweep(db: &mut SqliteConnection, now: UnixMillis, horizon: UnixMillis) -> Result<Swept, WorkError> {
-    let expired = sqlx::query(sql::EXPIRE).bind(now.0).bind(PORTION).execute(&mut *db).await?.rows_affected();
-    let deleted = sqlx::query(sql::DELETE_OVER).bind(horizon.0).bind(PORTION).execute(db).await?.rows_affected();
+async fn sweep(
+    db: &mut SqliteConnection,
+    now: UnixMillis,
+    horizon: UnixMillis,
+) -> Result<Swept, WorkError> {
+    let expired = sqlx::query(sql::EXPIRE)
+        .bind(now.0)
+        .bind(PORTION)
+        .execute(&mut *db)
+        .await?
+        .rows_affected();
+    let deleted = sqlx::query(sql::DELETE_OVER)
+        .bind(horizon.0)
+        .bind(PORTION)
+        .execute(db)
+        .await?
+        .rows_affected();
     Ok(Swept { expired, deleted })
 }

@@ -48,32 +48,35 @@ impl Writer {
     /// Works until the store is closed or its last handle dropped, then does what still waits.
     pub(super) async fn run(mut self, mut closing: watch::Receiver<bool>) {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut open = true;
-        loop {
-            tokio::select! {
-                biased;
-                _ = closing.changed(), if open => {
-                    open = false;
-                    self.jobs.close();
-                }
-                taken = self.jobs.recv_many(&mut batch, BATCH) => {
-                    if taken == 0 {
-                        break;
-                    }
-                    self.commit(batch.drain(..)).await;
-                    if !self.undo.is_empty() {
-                        self.commit([].into_iter()).await;
-                    }
-                }
+        while self.take(&mut batch, &mut closing).await {
+            self.commit(batch.drain(..)).await;
+            if !self.undo.is_empty() {
+                self.commit([].into_iter()).await;
             }
         }
-        if let Some(connection) = self.connection.take()
+        self.end().await;
+        drop(closing);
+    }
+
+    /// Whether there is still something to do.
+    async fn take(&mut self, batch: &mut Vec<Job>, closing: &mut watch::Receiver<bool>) -> bool {
+        if !self.jobs.is_closed() {
+            tokio::select! {
+                biased;
+                _ = closing.changed() => self.jobs.close(),
+                taken = self.jobs.recv_many(batch, BATCH) => return taken > 0,
+            }
+        }
+        self.jobs.recv_many(batch, BATCH).await > 0
+    }
+
+    async fn end(self) {
+        if let Some(connection) = self.connection
             && let Err(problem) = connection.close().await
         {
             warn!(%problem, "the database did not close cleanly");
         }
         drop(self.lock);
-        drop(closing);
     }
 
     async fn commit(&mut self, mut batch: impl ExactSizeIterator<Item = Job>) {
@@ -105,29 +108,46 @@ impl Writer {
             None => self.options.connect().await?,
         };
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        for work in &self.undo {
-            if let Err(WorkError::Sql(problem)) = work.perform(&mut transaction, &self.key).await {
-                return Err(problem);
-            }
-        }
+        self.perform_undo(&mut transaction).await?;
         for job in batch {
-            if job.is_abandoned() {
-                continue;
-            }
-            match job.work.perform(&mut transaction, &self.key).await {
-                Ok(done) => finished.push((job, done)),
-                Err(WorkError::Row(problem)) => {
-                    error!(%problem, "a stored transfer cannot be read");
-                    self.refuse(job);
-                }
-                Err(WorkError::Sql(problem)) => {
-                    self.refuse(job);
-                    return Err(problem);
-                }
+            if let Some(done) = self.perform(&mut transaction, job).await? {
+                finished.push(done);
             }
         }
         transaction.commit().await?;
         Ok(connection)
+    }
+
+    async fn perform_undo(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        for work in &self.undo {
+            if let Err(WorkError::Sql(problem)) = work.perform(db, &self.key).await {
+                return Err(problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing, when nobody waits for it or it concerns a row that cannot be read.
+    async fn perform(
+        &mut self,
+        db: &mut SqliteConnection,
+        job: Job,
+    ) -> Result<Option<(Job, Done)>, sqlx::Error> {
+        if job.is_abandoned() {
+            return Ok(None);
+        }
+        match job.work.perform(db, &self.key).await {
+            Ok(done) => Ok(Some((job, done))),
+            Err(WorkError::Row(problem)) => {
+                error!(%problem, "a stored transfer cannot be read");
+                self.refuse(job);
+                Ok(None)
+            }
+            Err(WorkError::Sql(problem)) => {
+                self.refuse(job);
+                Err(problem)
+            }
+        }
     }
 
     fn answer(&mut self, finished: Finished) {
@@ -159,8 +179,12 @@ impl Writer {
 
 /// What undoes a claim.
 fn undoing(work: &Work, done: &Done) -> Option<Work> {
-    let (Work::Claim { key, .. }, Done::Claimed(Claim::Claimed { fence, .. })) = (work, done) else {
+    let (Work::Claim { key, .. }, Done::Claimed(Claim::Claimed { fence, .. })) = (work, done)
+    else {
         return None;
     };
-    Some(Work::Release { key: Key::clone(key), fence: *fence })
+    Some(Work::Release {
+        key: Key::clone(key),
+        fence: *fence,
+    })
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use call_control::transfer::{
-    AccountId, InputContext, NewTransfer, OutputContext, ReturnCredentials, ReturnType, SipReturn, TransferId,
-    TransferType, UriSpelling,
+    AccountId, InputContext, NewTransfer, OutputContext, ReturnCredentials, ReturnType, SipReturn,
+    TransferId, TransferType, UriSpelling,
 };
 use timebase::UnixMillis;
 use transfer_store::{Claim, Fence, Store, StoreOptions};
@@ -19,7 +19,11 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("transfer-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "transfer-store-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -59,7 +63,10 @@ impl Hands {
 
     pub(crate) fn options(&self) -> StoreOptions {
         let hands = self.clone();
-        StoreOptions { wall: Arc::new(move || hands.now()), ..StoreOptions::default() }
+        StoreOptions {
+            wall: Arc::new(move || hands.now()),
+            ..StoreOptions::default()
+        }
     }
 }
 
@@ -80,15 +87,23 @@ pub(crate) fn transfer(id: &str) -> NewTransfer {
 pub(crate) const PASSWORD: &str = "pa55-W0RD-that-must-not-be-found";
 
 pub(crate) fn full_transfer(id: &str) -> NewTransfer {
-    let variables = serde_json::from_str(r#"{"z":1.50,"a":{"b":[true,null,12345678901234567890]},"text":"ü\"\\"}"#);
+    let variables = serde_json::from_str(
+        r#"{"z":1.50,"a":{"b":[true,null,12345678901234567890]},"text":"ü\"\\"}"#,
+    );
     NewTransfer {
         sip: Some(SipReturn {
             return_uri: Some("sip:back@sbc.example.com;p=1?X-A=%20b".to_owned()),
             spelling: UriSpelling::ReturnUri,
             return_type: Some(ReturnType::Invite),
-            credentials: Some(ReturnCredentials { username: "user-1".to_owned(), password: PASSWORD.to_owned() }),
+            credentials: Some(ReturnCredentials {
+                username: "user-1".to_owned(),
+                password: PASSWORD.to_owned(),
+            }),
         }),
-        input: Some(InputContext { task_name: Some("greet".to_owned()), input_variables: Some(variables.unwrap()) }),
+        input: Some(InputContext {
+            task_name: Some("greet".to_owned()),
+            input_variables: Some(variables.unwrap()),
+        }),
         ..transfer(id)
     }
 }
@@ -104,8 +119,12 @@ pub(crate) fn output(task: &str) -> OutputContext {
 
 /// Claims a transfer that must be there to be claimed.
 pub(crate) async fn claimed(store: &Store, id: &str) -> Fence {
-    match store.claim(&account(), &TransferId::from(id)).await.unwrap() {
-        Claim::Claimed { fence, .. } => fence,
-        other => panic!("{id} was not claimed: {other:?}"),
-    }
+    let claim = store
+        .claim(&account(), &TransferId::from(id))
+        .await
+        .unwrap();
+    let Claim::Claimed { fence, .. } = claim else {
+        panic!("{id} was not claimed: {claim:?}")
+    };
+    fence
 }
