@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::grammar::is_token_byte;
+use crate::grammar::{is_lws, is_token_byte};
 use crate::message::{Entry, Fields, Start};
 use crate::name::classify;
 use crate::{HeaderName, Message, Method};
@@ -182,7 +182,7 @@ pub(crate) fn put_field(text: &mut BytesMut, fields: &mut Fields, name: &[u8], v
     }
     text.extend_from_slice(b": ");
     let from = text.len();
-    put_value(text, crate::grammar::trim(value));
+    put_value(text, trim_value(value));
     fields.push(entry(
         offset(line),
         &text[line..colon],
@@ -190,6 +190,14 @@ pub(crate) fn put_field(text: &mut BytesMut, fields: &mut Fields, name: &[u8], v
         offset(text.len()),
     ));
     text.extend_from_slice(b"\r\n");
+}
+
+/// The value without what will be white space at its ends.
+pub(crate) fn trim_value(value: &[u8]) -> &[u8] {
+    let kept = |byte: &u8| *byte != 0 && !is_lws(*byte);
+    let start = value.iter().position(kept).unwrap_or(value.len());
+    let end = value.iter().rposition(kept).map_or(start, |last| last + 1);
+    &value[start..end]
 }
 
 /// Writes a value, CR, LF and NUL as spaces.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 
-use crate::builder::{put_field, put_value};
+use crate::builder::{put_field, put_value, trim_value};
 use crate::grammar::trim;
 use crate::message::{Entry, Fields};
 use crate::{HeaderName, Message, ParseError, list};
@@ -86,7 +86,7 @@ impl Message {
 
     fn with_value(&self, index: usize, range: Range<usize>, value: &[u8]) -> Self {
         let mut text = BytesMut::with_capacity(value.len());
-        put_value(&mut text, trim(value));
+        put_value(&mut text, trim_value(value));
         let begins = self.fields[index].value;
         let mut message = self.spliced(range, &text);
         message.fields[index].value = begins;

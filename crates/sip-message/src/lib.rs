@@ -15,6 +15,8 @@ mod message;
 mod method;
 mod multipart;
 mod name;
+#[cfg(feature = "rsip")]
+mod rsip_types;
 mod scan;
 pub mod sipfrag;
 mod stream;

@@ -74,6 +74,12 @@ impl<'a> Field<'a> {
         matches_name(self.id, self.name, &name.into())
     }
 
+    /// The name in its long form and usual spelling, where it is a known one.
+    pub fn long_name(&self) -> &'a [u8] {
+        let spelled = std::str::from_utf8(self.name).unwrap_or_default();
+        HeaderName::from(spelled).as_str().as_bytes()
+    }
+
     /// The value with each fold replaced by one space.
     pub fn value(&self) -> Cow<'a, [u8]> {
         list::unfold(self.raw)

@@ -20,9 +20,9 @@ macro_rules! header_names {
 
         const TABLE: &[(Id, &str)] = &[$((Id::$id, $long), $((Id::$id, $short),)?)*];
 
-        impl HeaderName<'_> {
+        impl<'a> HeaderName<'a> {
             /// The long form, in the spelling of its RFC.
-            pub fn as_str(&self) -> &str {
+            pub fn as_str(&self) -> &'a str {
                 match self {
                     $(Self::$id => $long,)*
                     Self::Other(name) => name,

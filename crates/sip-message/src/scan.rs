@@ -336,7 +336,7 @@ pub(crate) fn part_head(bytes: &[u8]) -> (Fields, usize) {
     };
     let mut fields = Fields::new();
     let end = match collect(&mut lines, &mut fields, &limits) {
-        Ok(empty_line) => empty_line + 2,
+        Ok(_) => lines.at,
         Err(_) => bytes.len(),
     };
     (fields, end)

@@ -1,5 +1,7 @@
 //! The parse path allocates nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 use bytes::{Bytes, BytesMut};
 use sip_message::{HeaderName, Limits, Message, find_part};
 
