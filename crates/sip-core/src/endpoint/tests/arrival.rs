@@ -1,0 +1,268 @@
+//! The arrival table, row by row, in its order.
+
+use super::*;
+use crate::{Bounds, Unauthenticated};
+
+fn status_of(request: &Req<'_>) -> Option<u16> {
+    verdict(gateway(), &request.text()).0
+}
+
+#[test]
+fn a_good_invite_is_offered_to_the_shell_and_gets_100_on_admission() {
+    let mut bench = Bench::new(gateway());
+    bench.hear(&Req::invite().text());
+    let invitation = &bench.invited[0];
+    assert_eq!(invitation.correlation.as_deref(), Some("t-1"));
+    assert_eq!(invitation.offer.as_deref(), Some(crlf(SDP).as_bytes()));
+    assert_eq!(invitation.caller.user.as_deref(), Some("ann"));
+    assert_eq!(invitation.caller.display.as_deref(), Some("Ann"));
+    assert_eq!(invitation.caller.x_headers, [("X-ASAPP-CallTransferId".to_owned(), "t-1".to_owned())]);
+    assert!(invitation.allow_refer && invitation.leg.is_arriving());
+    assert_eq!(bench.said(), ["100 INVITE"]);
+}
+
+#[test]
+fn conflicting_content_lengths_get_400() {
+    let text = Req::invite().text().replace("Content-Length:", "Content-Length: 3\nContent-Length:");
+    assert_eq!(verdict(gateway(), &text).0, Some(400));
+    let text = Req::invite().text().replace("Content-Length: ", "Content-Length: -");
+    assert_eq!(verdict(gateway(), &text).0, Some(400));
+}
+
+#[test]
+fn a_request_without_from_gets_400() {
+    let text = Req::invite().text().replace("From:", "X-From:");
+    assert_eq!(verdict(gateway(), &text).0, Some(400));
+}
+
+#[test]
+fn another_version_gets_505() {
+    let text = Req::invite().text().replacen(" SIP/2.0\n", " SIP/7.0\n", 1);
+    assert_eq!(verdict(gateway(), &text).0, Some(505));
+}
+
+#[test]
+fn too_many_headers_get_513() {
+    let mut request = Req::invite();
+    request.lines.extend((0..300).map(|n| format!("X-{n}: y")));
+    assert_eq!(status_of(&request), Some(513));
+}
+
+#[test]
+fn strangers_get_403_without_digest_and_a_challenge_with_it() {
+    let mut config = gateway();
+    config.trunks = vec![trunk(&["198.51.100.0/24"])];
+    assert_eq!(verdict(config.clone(), &Req::invite().text()).0, Some(403));
+    config.trunks.push(with_digest(trunk(&[]), &[Algorithm::Sha256, Algorithm::Md5]));
+    let (status, answer) = verdict(config.clone(), &Req::invite().text());
+    let challenges: Vec<String> = answer
+        .unwrap()
+        .fields_named("WWW-Authenticate")
+        .map(|field| String::from_utf8(field.value().into_owned()).unwrap())
+        .collect();
+    assert_eq!(status, Some(401));
+    assert!(challenges[0].contains("algorithm=SHA-256") && challenges[1].contains("algorithm=MD5"), "{challenges:?}");
+    config.unauthenticated = Unauthenticated::Silence;
+    assert_eq!(verdict(config, &Req::invite().text()).0, None);
+}
+
+#[test]
+fn an_address_that_needs_digest_too_is_challenged() {
+    let mut config = gateway();
+    config.trunks = vec![with_digest(trunk(&["192.0.2.0/24"]), &[Algorithm::Md5])];
+    config.trunks[0].require_all = true;
+    assert_eq!(verdict(config.clone(), &Req::invite().text()).0, Some(401));
+    // A stranger cannot satisfy it, so there is nothing to challenge for.
+    config.trunks[0].allow = vec!["198.51.100.0/24".parse().unwrap()];
+    assert_eq!(verdict(config, &Req::invite().text()).0, Some(403));
+}
+
+#[test]
+fn a_mapped_address_is_an_ipv4_address() {
+    let mut bench = Bench::new(gateway());
+    let flow = Flow::udp("[::1]:5060".parse().unwrap(), "[::ffff:192.0.2.9]:5070".parse().unwrap());
+    bench.hear_from(flow, &Req::invite().text());
+    assert_eq!(bench.said(), ["100 INVITE"]);
+}
+
+#[test]
+fn methods_get_501_or_405_with_allow() {
+    for (method, expected) in [("FLY", 501), ("REGISTER", 405), ("SUBSCRIBE", 405), ("MESSAGE", 405), ("PUBLISH", 405)] {
+        let (status, answer) = verdict(gateway(), &Req::new(method, "m", 1).text());
+        assert_eq!(status, Some(expected), "{method}");
+        assert!(field(&answer.unwrap(), "Allow").contains("INVITE"));
+    }
+}
+
+#[test]
+fn requests_of_dialogs_that_are_unknown_get_481() {
+    for method in ["BYE", "INFO", "UPDATE", "NOTIFY", "PRACK"] {
+        assert_eq!(status_of(&Req::new(method, "m", 1)), Some(481), "{method}");
+        assert_eq!(status_of(&Req::new(method, "m", 1).to("nobody")), Some(481), "{method}");
+    }
+    assert_eq!(status_of(&Req::invite().to("nobody")), Some(481));
+    assert_eq!(status_of(&Req::new("CANCEL", "m", 1)), Some(481));
+}
+
+#[test]
+fn refer_outside_a_dialog_gets_403() {
+    assert_eq!(status_of(&Req::new("REFER", "r", 1).line("Refer-To: <sip:x@example.com>")), Some(403));
+}
+
+#[test]
+fn the_scheme_is_judged_before_the_user() {
+    assert_eq!(status_of(&Req::invite().uri("tel:+1555")), Some(416));
+    assert_eq!(status_of(&Req::invite().uri("sip:stranger@192.0.2.1")), Some(404));
+    assert_eq!(status_of(&Req::invite().uri("sip:192.0.2.1")), Some(404));
+    assert_eq!(status_of(&Req::invite().uri("sips:agent@whoever.example")), Some(100));
+}
+
+#[test]
+fn extensions_that_we_lack_get_420_and_are_named() {
+    let (status, answer) = verdict(gateway(), &Req::invite().line("Require: 100rel, norefersub, explicitsub").text());
+    assert_eq!((status, field(&answer.unwrap(), "Unsupported").as_str()), (Some(420), "100rel, explicitsub"));
+}
+
+#[test]
+fn our_own_via_gets_482() {
+    let text = Req::invite().line("Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx").text();
+    assert_eq!(verdict(gateway(), &text).0, Some(482));
+}
+
+#[test]
+fn a_branch_of_ours_gets_482_whatever_address_it_has() {
+    let mut bench = Bench::new(gateway());
+    bench.input(Input::Place(Box::new(place(None, Some(SDP)))));
+    let via = field(bench.last(), "Via").replace("192.0.2.1:5060", "203.0.113.7");
+    bench.sent.clear();
+    bench.hear(&Req::invite().line(&format!("Via: {via}")).text());
+    assert_eq!(bench.said(), ["482 INVITE"]);
+}
+
+#[test]
+fn the_same_invite_by_another_path_gets_482() {
+    let mut bench = Bench::new(gateway());
+    bench.admits = false;
+    bench.hear(&Req::invite().text());
+    let mut other = Req::invite();
+    other.branch = "two";
+    bench.hear(&other.text());
+    assert_eq!(bench.said(), ["482 INVITE"]);
+    bench.input(Input::Admit(Box::new(bench.invited[0].clone())));
+    bench.hear(&other.text());
+    assert_eq!(bench.said(), ["100 INVITE", "482 INVITE"]);
+}
+
+#[test]
+fn a_body_that_is_not_sdp_gets_415_unless_it_may_be_ignored() {
+    let text = Req::invite().without("Content-Type").line("Content-Type: text/plain").body("hello");
+    let (status, answer) = verdict(gateway(), &text.text());
+    assert_eq!(status, Some(415));
+    assert!(field(&answer.unwrap(), "Accept").contains("application/sdp"));
+    assert_eq!(status_of(&text.line("Content-Disposition: session; handling = optional")), Some(100));
+    assert_eq!(status_of(&Req::invite().line("Content-Encoding: gzip")), Some(415));
+}
+
+#[test]
+fn sdp_is_found_in_a_multipart_body() {
+    let body = format!("--b\nContent-Type: text/plain\n\nhi\n--b\nContent-Type: application/sdp\n\n{SDP}\n--b--\n");
+    let mut bench = Bench::new(gateway());
+    let request = Req::invite().without("Content-Type").line("Content-Type: multipart/mixed;boundary=b").body(&body);
+    bench.hear(&request.text());
+    assert_eq!(bench.invited[0].offer.as_deref(), Some(crlf(SDP).as_bytes()));
+}
+
+#[test]
+fn the_transfer_header_must_be_there_once() {
+    let none = Req::invite().without("X-ASAPP");
+    for request in [
+        none.clone(),
+        none.clone().line("X-ASAPP-CallTransferId:  "),
+        none.clone().line("X-ASAPP-CallTransferId: a").line("x-asapp-calltransferid: b"),
+    ] {
+        let (status, answer) = verdict(gateway(), &request.text());
+        let reason = String::from_utf8(answer.unwrap().reason_phrase().unwrap().to_vec()).unwrap();
+        assert_eq!(status, Some(400));
+        assert!(reason.contains("X-ASAPP-CallTransferId"), "{reason}");
+    }
+    let twice = none.line("X-ASAPP-CallTransferId: a").line("x-asapp-calltransferid:  a ");
+    assert_eq!(status_of(&twice), Some(100));
+}
+
+#[test]
+fn earlier_rows_win_over_later_ones() {
+    let worst = Req::invite().without("X-ASAPP").uri("tel:1").line("Require: 100rel");
+    let mut strangers = gateway();
+    strangers.trunks.clear();
+    assert_eq!(verdict(strangers, &worst.text()).0, Some(403));
+    assert_eq!(status_of(&worst), Some(416));
+    assert_eq!(status_of(&worst.clone().uri("sip:x@h")), Some(404));
+    assert_eq!(status_of(&worst.uri("sip:agent@h")), Some(420));
+}
+
+#[test]
+fn a_full_node_says_503_with_retry_after() {
+    let config = EndpointConfig { bounds: Bounds { legs: 0, transactions: 10 }, ..gateway() };
+    let (status, answer) = verdict(config, &Req::invite().text());
+    assert_eq!((status, field(&answer.unwrap(), "Retry-After").as_str()), (Some(503), "1"));
+}
+
+#[test]
+fn the_shells_refusal_has_the_same_tag_for_the_same_invite() {
+    let mut bench = Bench::new(gateway());
+    bench.admits = false;
+    let mut tags = Vec::new();
+    for _ in 0..2 {
+        bench.hear(&Req::invite().text());
+        let invitation = Box::new(bench.invited.last().unwrap().clone());
+        bench.input(Input::Refuse { invitation, refusal: refusal(486) });
+        tags.push(our_tag(bench.last()));
+    }
+    assert_eq!(bench.said(), ["486 INVITE", "486 INVITE"]);
+    assert_eq!(tags[0], tags[1]);
+    assert_eq!(bench.endpoint.census(), crate::Census::default());
+}
+
+#[test]
+fn a_repeated_invite_is_offered_once_while_the_shell_decides() {
+    let mut bench = Bench::new(gateway());
+    bench.admits = false;
+    bench.hear(&Req::invite().text());
+    bench.hear(&Req::invite().text());
+    assert_eq!((bench.invited.len(), bench.said().len()), (1, 0));
+}
+
+#[test]
+fn options_is_answered_for_any_user_and_503_while_draining() {
+    let request = Req::new("OPTIONS", "o", 1).uri("sip:192.0.2.1");
+    let (status, answer) = verdict(gateway(), &request.text());
+    let answer = answer.unwrap();
+    assert_eq!(status, Some(200));
+    assert!(["Allow", "Accept", "Supported"].iter().all(|name| !field(&answer, name).is_empty()));
+    let mut bench = Bench::new(gateway());
+    bench.input(Input::Drain(true));
+    bench.hear(&request.text());
+    assert_eq!(bench.said(), ["503 OPTIONS"]);
+}
+
+#[test]
+fn an_ack_is_never_answered_and_stray_responses_are_absorbed() {
+    let mut bench = Bench::new(EndpointConfig { trunks: Vec::new(), ..gateway() });
+    bench.hear(&Req::new("ACK", "a", 1).text());
+    bench.hear(&Req::new("ACK", "a", 1).to("nobody").text());
+    bench.hear("SIP/2.0 200 OK\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKno\nFrom: <sip:a@b>;tag=1\nTo: <sip:a@b>;tag=2\nCall-ID: c\nCSeq: 1 INVITE\nContent-Length: 0\n\n");
+    assert!(bench.said().is_empty());
+    assert_eq!(bench.endpoint.counters().stray, 3);
+}
+
+#[test]
+fn answers_go_to_the_source_port_only_where_rport_asks_for_it() {
+    let mut bench = Bench::new(gateway());
+    let flow = Flow::udp("192.0.2.1:5060".parse().unwrap(), "192.0.2.77:1234".parse().unwrap());
+    bench.hear_from(flow, &Req::new("OPTIONS", "o", 1).text());
+    let (to, answer) = bench.sent.pop().unwrap();
+    assert_eq!(to.remote, "192.0.2.77:1234".parse().unwrap());
+    assert!(field(&answer, "Via").contains("received=192.0.2.77") && field(&answer, "Via").contains("rport=1234"));
+    bench.hear_from(flow, &Req::new("OPTIONS", "o", 1).text().replace(";rport", ""));
+    assert_eq!(bench.sent.pop().unwrap().0.remote, "192.0.2.77:5070".parse().unwrap());
+}
