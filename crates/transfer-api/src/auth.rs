@@ -4,15 +4,15 @@
 //! number waiting, and each (key id, hash, secret) only once: its verdict is remembered under an HMAC
 //! with a key of this process. An unknown key id costs what a wrong secret costs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 
 use crate::accounts::{Account, Accounts};
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ const SECRET: &str = "asapp-api-secret";
 const LONGEST: usize = 512;
 /// Verdicts remembered of each kind; beyond, all of that kind are forgotten.
 const REMEMBERED: usize = 16_384;
-/// Hashes computed at once, and requests that may wait for theirs.
+/// Hashes computed at once, and different secrets that may wait for theirs.
 const AT_ONCE: usize = 2;
 const WAITING: usize = 64;
 /// Compared with for unknown key ids; no secret is known that has it.
@@ -37,7 +37,8 @@ pub(crate) struct Authenticator {
     mac_key: [u8; 32],
     right: Mutex<HashSet<Mark>>,
     wrong: Mutex<HashSet<Mark>>,
-    door: Semaphore,
+    /// Secrets being hashed at this time; whoever brings the same one waits for the same verdict.
+    pending: Mutex<HashMap<Mark, Arc<OnceCell<bool>>>>,
     bench: Semaphore,
 }
 
@@ -61,7 +62,7 @@ impl Authenticator {
             mac_key: rand::random(),
             right: Mutex::default(),
             wrong: Mutex::default(),
-            door: Semaphore::new(WAITING),
+            pending: Mutex::default(),
             bench: Semaphore::new(AT_ONCE),
         }
     }
@@ -95,16 +96,30 @@ impl Authenticator {
         if let Some(verdict) = self.remembered(&mark) {
             return Ok(verdict);
         }
-        let _place = self.door.try_acquire().map_err(|_| Failure::Busy)?;
-        let _seat = self.bench.acquire().await.map_err(|_| Failure::Internal)?;
-        if let Some(verdict) = self.remembered(&mark) {
-            return Ok(verdict);
-        }
-        let secret = secret.to_owned();
-        let verdict = tokio::task::spawn_blocking(move || matches(&secret, &hash)).await;
-        let verdict = verdict.map_err(|_| Failure::Internal)?;
+        let waiting = self.wait_for(mark)?;
+        let hashing = async || {
+            let _seat = self.bench.acquire().await.map_err(|_| Failure::Internal)?;
+            let secret = secret.to_owned();
+            let verdict = tokio::task::spawn_blocking(move || matches(&secret, &hash)).await;
+            verdict.map_err(|_| Failure::Internal)
+        };
+        let verdict = *waiting.verdict.get_or_try_init(hashing).await?;
         self.remember(mark, verdict);
         Ok(verdict)
+    }
+
+    /// A place among those who wait; [`Failure::Busy`] when too many different secrets do.
+    fn wait_for(&self, mark: Mark) -> Result<Waiting<'_>, Failure> {
+        let mut pending = held(&self.pending);
+        if pending.len() >= WAITING && !pending.contains_key(&mark) {
+            return Err(Failure::Busy);
+        }
+        let verdict = Arc::clone(pending.entry(mark).or_default());
+        Ok(Waiting {
+            authenticator: self,
+            mark,
+            verdict,
+        })
     }
 
     /// The hash is part of it, so that a reload with another hash asks anew.
@@ -121,26 +136,41 @@ impl Authenticator {
     }
 
     fn remembered(&self, mark: &Mark) -> Option<bool> {
-        let holds = |marks: &Mutex<HashSet<Mark>>| {
-            marks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(mark)
-        };
-        if holds(&self.right) {
+        if held(&self.right).contains(mark) {
             return Some(true);
         }
-        holds(&self.wrong).then_some(false)
+        held(&self.wrong).contains(mark).then_some(false)
     }
 
     fn remember(&self, mark: Mark, verdict: bool) {
         let marks = if verdict { &self.right } else { &self.wrong };
-        let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = held(marks);
         if marks.len() >= REMEMBERED {
             marks.clear();
         }
         marks.insert(mark);
     }
+}
+
+/// Somebody who waits for a verdict; the last one to leave clears up.
+struct Waiting<'a> {
+    authenticator: &'a Authenticator,
+    mark: Mark,
+    verdict: Arc<OnceCell<bool>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut pending = held(&self.authenticator.pending);
+        if Arc::strong_count(&self.verdict) <= 2 {
+            pending.remove(&self.mark);
+        }
+    }
+}
+
+/// No holder can panic half way through a change.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The value of a header that is there once, in visible ASCII, and not overlong.

@@ -216,6 +216,39 @@ async fn a_known_key_costs_the_hash_only_once() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_with_a_key_not_yet_known_is_let_in_and_a_crowd_of_guesses_is_503() {
+    let gateway = std::sync::Arc::new(Gateway::start().await);
+    let crowd = async |secret: fn(usize) -> String| {
+        let mut asking = tokio::task::JoinSet::new();
+        for number in 0..200 {
+            let gateway = std::sync::Arc::clone(&gateway);
+            asking.spawn(async move {
+                let path = format!("{PATH}/t-1");
+                let key = Some(("lab", secret(number)));
+                let key = key.as_ref().map(|(id, secret)| (*id, secret.as_str()));
+                gateway.request("GET", &path, key, "").await
+            });
+        }
+        asking.join_all().await
+    };
+    let known = crowd(|_| SECRET.to_owned()).await;
+    assert!(known.iter().all(|answer| answer.status == 404));
+    let guesses = crowd(|number| format!("guess {number}")).await;
+    let busy: Vec<_> = guesses
+        .iter()
+        .filter(|answer| answer.status == 503)
+        .collect();
+    assert!(!busy.is_empty());
+    assert_error(busy[0], 503, "503-01", "");
+    assert!(
+        guesses
+            .iter()
+            .all(|answer| answer.status == 503 || answer.status == 401)
+    );
+    assert_eq!(gateway.post(body("{}")).await.status, 200);
+}
+
 #[tokio::test]
 async fn the_same_id_again_is_409_and_changes_nothing() {
     let gateway = Gateway::start().await;
