@@ -55,6 +55,18 @@ struct Media {
     closed: bool,
 }
 
+/// The call's entry among the live calls, which goes with its task whatever ends that.
+struct Listed {
+    shared: Arc<Shared>,
+    call: String,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.shared.live.remove(&self.call);
+    }
+}
+
 /// What a look-up found.
 enum Found {
     Store(StoreReply),
@@ -100,10 +112,12 @@ impl CallTask {
         slot: TrunkSlot,
     ) {
         let span = tracing::info_span!("call", call = facts.call, transfer = %facts.transfer);
-        let (shared, id) = (Arc::clone(&self.shared), facts.call.clone());
+        let listed = Listed {
+            shared: Arc::clone(&self.shared),
+            call: facts.call.clone(),
+        };
         self.drive(facts, snapshots).instrument(span).await;
-        shared.live.remove(&id);
-        drop(slot);
+        drop((listed, slot));
     }
 
     async fn drive(mut self, mut facts: CallFacts, snapshots: watch::Sender<Snapshot>) {
