@@ -20,7 +20,13 @@ pub(crate) const SDP: &str = "application/sdp";
 
 /// The beginning of a response, RFC 3261 §8.2.6: what is copied from the request, the source noted
 /// in the top Via (§18.2.1, RFC 3581), and `tag` in To unless the request has one there.
-pub(crate) fn response(request: &Message, source: SocketAddr, status: u16, reason: Option<&str>, tag: &[u8]) -> Builder {
+pub(crate) fn response(
+    request: &Message,
+    source: SocketAddr,
+    status: u16,
+    reason: Option<&str>,
+    tag: &[u8],
+) -> Builder {
     let mut builder = Builder::response(status, reason.unwrap_or_else(|| reason_phrase(status)));
     let top = request.via().ok();
     for (index, value) in request.values(HeaderName::Via).enumerate() {
@@ -36,8 +42,14 @@ pub(crate) fn response(request: &Message, source: SocketAddr, status: u16, reaso
         }
         Ok(_) | Err(_) => builder.copy(request, HeaderName::To),
     };
-    builder = builder.copy(request, HeaderName::CallId).copy(request, HeaderName::CSeq);
-    if status == 100 { builder.copy(request, HeaderName::Timestamp) } else { builder }
+    builder = builder
+        .copy(request, HeaderName::CallId)
+        .copy(request, HeaderName::CSeq);
+    if status == 100 {
+        builder.copy(request, HeaderName::Timestamp)
+    } else {
+        builder
+    }
 }
 
 /// Where the response to a request goes, RFC 3261 §18.2.2 and RFC 3581 §4: back over the
@@ -48,9 +60,10 @@ pub(crate) fn reply_flow(request: &Message, flow: Flow) -> Flow {
         return flow;
     }
     match request.via() {
-        Ok(via) if via.rport().is_none() => {
-            Flow { remote: SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(5060)), ..flow }
-        }
+        Ok(via) if via.rport().is_none() => Flow {
+            remote: SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(5060)),
+            ..flow
+        },
         Ok(_) | Err(_) => flow,
     }
 }
@@ -58,17 +71,34 @@ pub(crate) fn reply_flow(request: &Message, flow: Flow) -> Flow {
 /// Where the response goes when its connection is gone, RFC 3261 §18.2.2: over a new one to the
 /// source address and the port in the Via.
 pub(crate) fn fallback_flow(request: &Message, flow: Flow) -> Flow {
-    let default_port = if flow.transport == Transport::Tls { 5061 } else { 5060 };
-    let port = request.via().ok().and_then(|via| via.port()).unwrap_or(default_port);
+    let default_port = if flow.transport == Transport::Tls {
+        5061
+    } else {
+        5060
+    };
+    let port = request
+        .via()
+        .ok()
+        .and_then(|via| via.port())
+        .unwrap_or(default_port);
     if flow.transport.reliable() {
-        Flow { remote: SocketAddr::new(flow.remote.ip(), port), connection: None, ..flow }
+        Flow {
+            remote: SocketAddr::new(flow.remote.ip(), port),
+            connection: None,
+            ..flow
+        }
     } else {
         reply_flow(request, flow)
     }
 }
 
 /// The same request once more: another sequence number, Via, and the credentials, RFC 3261 §22.2.
-pub(crate) fn again(request: &Message, cseq: u32, via: &[u8], credentials: &[Authorization]) -> Message {
+pub(crate) fn again(
+    request: &Message,
+    cseq: u32,
+    via: &[u8],
+    credentials: &[Authorization],
+) -> Message {
     const REPLACED: [HeaderName<'static>; 6] = [
         HeaderName::Via,
         HeaderName::CSeq,
@@ -78,9 +108,16 @@ pub(crate) fn again(request: &Message, cseq: u32, via: &[u8], credentials: &[Aut
         HeaderName::ProxyAuthorization,
     ];
     let method = request.method();
-    let mut builder = Builder::request(&method, request.request_uri().unwrap_or_default()).field("Via", via);
-    for field in request.fields().filter(|field| !REPLACED.iter().any(|name| field.is(*name))) {
-        builder = builder.field(std::str::from_utf8(field.name).unwrap_or_default(), field.value());
+    let mut builder =
+        Builder::request(&method, request.request_uri().unwrap_or_default()).field("Via", via);
+    for field in request
+        .fields()
+        .filter(|field| !REPLACED.iter().any(|name| field.is(*name)))
+    {
+        builder = builder.field(
+            std::str::from_utf8(field.name).unwrap_or_default(),
+            field.value(),
+        );
     }
     builder = builder.field("CSeq", format!("{cseq} {method}"));
     for answer in credentials {
@@ -111,7 +148,11 @@ pub(crate) fn with_sdp(builder: Builder, sdp: Option<&Bytes>) -> Builder {
 
 /// The session description of a message: its body, or that part of a multipart body.
 pub(crate) fn sdp_of(message: &Message) -> Option<Bytes> {
-    if message.body().is_empty() { None } else { sip_message::find_part(message, SDP) }
+    if message.body().is_empty() {
+        None
+    } else {
+        sip_message::find_part(message, SDP)
+    }
 }
 
 /// The Reason values of a message, RFC 3326.
@@ -129,14 +170,23 @@ pub(crate) fn reasons_of(message: &Message) -> Vec<ReasonValue> {
 /// Whether the sender takes REFER: no Allow header, or one that names it; `None` without Allow.
 pub(crate) fn allows_refer(message: &Message) -> Option<bool> {
     message.fields_named(HeaderName::Allow).next()?;
-    Some(message.values(HeaderName::Allow).any(|method| method.as_ref() == Method::Refer.as_str().as_bytes()))
+    Some(
+        message
+            .values(HeaderName::Allow)
+            .any(|method| method.as_ref() == Method::Refer.as_str().as_bytes()),
+    )
 }
 
 /// The header fields whose names begin with `X-`.
 pub(crate) fn x_headers(message: &Message) -> Vec<(String, String)> {
     message
         .fields()
-        .filter(|field| field.name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"X-")))
+        .filter(|field| {
+            field
+                .name
+                .get(..2)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"X-"))
+        })
         .map(|field| (text(field.name), text(&field.value())))
         .collect()
 }
@@ -147,63 +197,10 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 }
 
 /// The reason phrase of a status code, RFC 3261 §21 and the registry.
-pub(crate) const fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        100 => "Trying",
-        180 => "Ringing",
-        181 => "Call Is Being Forwarded",
-        182 => "Queued",
-        183 => "Session Progress",
-        200 => "OK",
-        202 => "Accepted",
-        300 => "Multiple Choices",
-        301 => "Moved Permanently",
-        302 => "Moved Temporarily",
-        305 => "Use Proxy",
-        380 => "Alternative Service",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        402 => "Payment Required",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        407 => "Proxy Authentication Required",
-        408 => "Request Timeout",
-        410 => "Gone",
-        412 => "Conditional Request Failed",
-        413 => "Request Entity Too Large",
-        414 => "Request-URI Too Long",
-        415 => "Unsupported Media Type",
-        416 => "Unsupported URI Scheme",
-        420 => "Bad Extension",
-        421 => "Extension Required",
-        422 => "Session Interval Too Small",
-        423 => "Interval Too Brief",
-        480 => "Temporarily Unavailable",
-        481 => "Call/Transaction Does Not Exist",
-        482 => "Loop Detected",
-        483 => "Too Many Hops",
-        484 => "Address Incomplete",
-        485 => "Ambiguous",
-        486 => "Busy Here",
-        487 => "Request Terminated",
-        488 => "Not Acceptable Here",
-        489 => "Bad Event",
-        491 => "Request Pending",
-        493 => "Undecipherable",
-        500 => "Server Internal Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Server Time-out",
-        505 => "Version Not Supported",
-        513 => "Message Too Large",
-        600 => "Busy Everywhere",
-        603 => "Decline",
-        604 => "Does Not Exist Anywhere",
-        606 => "Not Acceptable",
-        _ => match status / 100 {
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
+    match PHRASES.binary_search_by_key(&status, |(code, _)| *code) {
+        Ok(index) => PHRASES.get(index).map_or("", |(_, phrase)| phrase),
+        Err(_) => match status / 100 {
             1 => "Progress",
             2 => "OK",
             3 => "Redirection",
@@ -213,3 +210,61 @@ pub(crate) const fn reason_phrase(status: u16) -> &'static str {
         },
     }
 }
+
+/// Reason phrases in order of their codes.
+const PHRASES: [(u16, &str); 54] = [
+    (100, "Trying"),
+    (180, "Ringing"),
+    (181, "Call Is Being Forwarded"),
+    (182, "Queued"),
+    (183, "Session Progress"),
+    (200, "OK"),
+    (202, "Accepted"),
+    (300, "Multiple Choices"),
+    (301, "Moved Permanently"),
+    (302, "Moved Temporarily"),
+    (305, "Use Proxy"),
+    (380, "Alternative Service"),
+    (400, "Bad Request"),
+    (401, "Unauthorized"),
+    (402, "Payment Required"),
+    (403, "Forbidden"),
+    (404, "Not Found"),
+    (405, "Method Not Allowed"),
+    (406, "Not Acceptable"),
+    (407, "Proxy Authentication Required"),
+    (408, "Request Timeout"),
+    (410, "Gone"),
+    (412, "Conditional Request Failed"),
+    (413, "Request Entity Too Large"),
+    (414, "Request-URI Too Long"),
+    (415, "Unsupported Media Type"),
+    (416, "Unsupported URI Scheme"),
+    (420, "Bad Extension"),
+    (421, "Extension Required"),
+    (422, "Session Interval Too Small"),
+    (423, "Interval Too Brief"),
+    (480, "Temporarily Unavailable"),
+    (481, "Call/Transaction Does Not Exist"),
+    (482, "Loop Detected"),
+    (483, "Too Many Hops"),
+    (484, "Address Incomplete"),
+    (485, "Ambiguous"),
+    (486, "Busy Here"),
+    (487, "Request Terminated"),
+    (488, "Not Acceptable Here"),
+    (489, "Bad Event"),
+    (491, "Request Pending"),
+    (493, "Undecipherable"),
+    (500, "Server Internal Error"),
+    (501, "Not Implemented"),
+    (502, "Bad Gateway"),
+    (503, "Service Unavailable"),
+    (504, "Server Time-out"),
+    (505, "Version Not Supported"),
+    (513, "Message Too Large"),
+    (600, "Busy Everywhere"),
+    (603, "Decline"),
+    (604, "Does Not Exist Anywhere"),
+    (606, "Not Acceptable"),
+];

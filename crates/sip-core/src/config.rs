@@ -62,7 +62,10 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { legs: 20_000, transactions: 200_000 }
+        Self {
+            legs: 20_000,
+            transactions: 200_000,
+        }
     }
 }
 

@@ -37,7 +37,12 @@ pub(crate) struct Dialog {
 
 impl Dialog {
     /// The dialog of a request that we answer with `tag`, RFC 3261 §12.1.1.
-    pub(crate) fn answering(request: &Message, tag: &Bytes, flow: Flow, contact: Bytes) -> Option<Self> {
+    pub(crate) fn answering(
+        request: &Message,
+        tag: &Bytes,
+        flow: Flow,
+        contact: Bytes,
+    ) -> Option<Self> {
         let from = request.from().ok()?;
         let to = request.to().ok()?;
         let target = request.contact().ok().flatten()?;
@@ -57,14 +62,22 @@ impl Dialog {
     }
 
     /// The dialog that a response to our request makes, RFC 3261 §12.1.2.
-    pub(crate) fn calling(request: &Message, response: &Message, flow: Flow, contact: Bytes) -> Option<Self> {
+    pub(crate) fn calling(
+        request: &Message,
+        response: &Message,
+        flow: Flow,
+        contact: Bytes,
+    ) -> Option<Self> {
         let from = request.from().ok()?;
         let to = response.to().ok()?;
         let target = match response.contact().ok().flatten() {
             Some(contact) => contact.uri().as_bytes().clone(),
             None => Bytes::copy_from_slice(request.request_uri()?),
         };
-        let mut routes: Vec<Bytes> = response.values(HeaderName::RecordRoute).map(owned).collect();
+        let mut routes: Vec<Bytes> = response
+            .values(HeaderName::RecordRoute)
+            .map(owned)
+            .collect();
         routes.reverse();
         Some(Self {
             call_id: shared(request, HeaderName::CallId)?,
@@ -135,7 +148,10 @@ impl Dialog {
 
     /// The Request-URI and the Route values: loose or, by the first route, strict.
     fn request_route(&self) -> (Bytes, Vec<Bytes>) {
-        let first = self.routes.first().and_then(|route| NameAddr::parse(route.clone()).ok());
+        let first = self
+            .routes
+            .first()
+            .and_then(|route| NameAddr::parse(route.clone()).ok());
         match first {
             Some(first) if first.uri().param("lr").is_none() => {
                 let uri = first.uri().without_headers().without_param("method");
@@ -150,7 +166,9 @@ impl Dialog {
     /// The URI that decides where our next request goes, RFC 3261 §8.1.2.
     fn next_hop(&self) -> Option<Uri> {
         match self.routes.first() {
-            Some(route) => NameAddr::parse(route.clone()).ok().map(|addr| addr.uri().clone()),
+            Some(route) => NameAddr::parse(route.clone())
+                .ok()
+                .map(|addr| addr.uri().clone()),
             None => Uri::from_bytes(self.remote_target.clone()).ok(),
         }
     }
@@ -161,7 +179,8 @@ impl Dialog {
         if self.flow.connection.is_some() {
             return self.flow;
         }
-        self.next_hop().map_or(self.flow, |hop| toward(self.flow, &hop))
+        self.next_hop()
+            .map_or(self.flow, |hop| toward(self.flow, &hop))
     }
 
     /// The connection is no more: the next request opens one to the next hop.
@@ -180,17 +199,28 @@ pub(crate) fn toward(base: Flow, hop: &Uri) -> Flow {
     let transport = match hop.param("transport") {
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
         Some(name) if name.eq_ignore_ascii_case(b"tls") => Transport::Tls,
-        Some(name) if name.eq_ignore_ascii_case(b"udp") && !base.transport.reliable() => Transport::Udp,
+        Some(name) if name.eq_ignore_ascii_case(b"udp") && !base.transport.reliable() => {
+            Transport::Udp
+        }
         Some(_) | None => base.transport,
     };
-    let default_port = if transport == Transport::Tls { SIP_PORT + 1 } else { SIP_PORT };
+    let default_port = if transport == Transport::Tls {
+        SIP_PORT + 1
+    } else {
+        SIP_PORT
+    };
     let port = hop.port().unwrap_or(default_port);
     let remote = match hop.host_ip() {
         Some(ip) if reachable(ip, base) => SocketAddr::new(ip, port),
         Some(_) | None if transport.reliable() => SocketAddr::new(base.remote.ip(), port),
         Some(_) | None => base.remote,
     };
-    Flow { transport, local: base.local, remote, connection: None }
+    Flow {
+        transport,
+        local: base.local,
+        remote,
+        connection: None,
+    }
 }
 
 /// Whether an address that a peer wrote can be meant for us: not unspecified, of the family that we
@@ -198,7 +228,9 @@ pub(crate) fn toward(base: Flow, hop: &Uri) -> Flow {
 fn reachable(ip: IpAddr, base: Flow) -> bool {
     let ip = ip.to_canonical();
     let remote = base.remote.ip().to_canonical();
-    !ip.is_unspecified() && ip.is_ipv4() == remote.is_ipv4() && (!is_private(ip) || is_private(remote))
+    !ip.is_unspecified()
+        && ip.is_ipv4() == remote.is_ipv4()
+        && (!is_private(ip) || is_private(remote))
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -210,7 +242,10 @@ fn is_private(ip: IpAddr) -> bool {
 
 /// The tag of an address, empty where it has none.
 pub(crate) fn tag_of(address: &NameAddr) -> Bytes {
-    address.tag().map(Bytes::copy_from_slice).unwrap_or_default()
+    address
+        .tag()
+        .map(Bytes::copy_from_slice)
+        .unwrap_or_default()
 }
 
 /// An address value with our tag.

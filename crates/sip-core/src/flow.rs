@@ -66,13 +66,21 @@ impl Flow {
     /// A flow of datagrams.
     #[must_use]
     pub const fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
-        Self { transport: Transport::Udp, local, remote, connection: None }
+        Self {
+            transport: Transport::Udp,
+            local,
+            remote,
+            connection: None,
+        }
     }
 
     /// The same flow without its connection: any connection to the remote address will do.
     #[must_use]
     pub const fn unconnected(self) -> Self {
-        Self { connection: None, ..self }
+        Self {
+            connection: None,
+            ..self
+        }
     }
 }
 

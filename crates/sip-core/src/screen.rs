@@ -48,9 +48,13 @@ pub(crate) fn invite(config: &EndpointConfig, request: &Message) -> Result<Passe
 fn method(method: &Method) -> Result<(), Response> {
     match method {
         Method::Invite | Method::Options | Method::Ack | Method::Cancel => Ok(()),
-        Method::Bye | Method::Notify | Method::Info | Method::Update | Method::Prack => Err(Response::new(481)),
+        Method::Bye | Method::Notify | Method::Info | Method::Update | Method::Prack => {
+            Err(Response::new(481))
+        }
         Method::Refer => Err(Response::new(403).with_reason("REFER Only Inside A Dialog")),
-        Method::Register | Method::Subscribe | Method::Message | Method::Publish => Err(not_allowed()),
+        Method::Register | Method::Subscribe | Method::Message | Method::Publish => {
+            Err(not_allowed())
+        }
         Method::Other(_) => Err(Response::new(501).with_header("Allow", ALLOW)),
     }
 }
@@ -62,7 +66,8 @@ pub(crate) fn not_allowed() -> Response {
 
 /// RFC 3261 §8.2.2.1: the scheme, then the user; OPTIONS is for any user or none.
 fn target(config: &EndpointConfig, request: &Message) -> Result<(), Response> {
-    let uri = Uri::parse(request.request_uri().unwrap_or_default()).map_err(|_| Response::new(400))?;
+    let uri =
+        Uri::parse(request.request_uri().unwrap_or_default()).map_err(|_| Response::new(400))?;
     if !uri.is_sip() {
         return Err(Response::new(416));
     }
@@ -70,15 +75,29 @@ fn target(config: &EndpointConfig, request: &Message) -> Result<(), Response> {
         return Ok(());
     }
     let user = uri.user_decoded().unwrap_or(Cow::Borrowed(b""));
-    let known = config.users.iter().any(|name| name.as_bytes() == user.as_ref());
-    if known { Ok(()) } else { Err(Response::new(404)) }
+    let known = config
+        .users
+        .iter()
+        .any(|name| name.as_bytes() == user.as_ref());
+    if known {
+        Ok(())
+    } else {
+        Err(Response::new(404))
+    }
 }
 
 /// RFC 3261 §8.2.2.3.
 pub(crate) fn extensions(request: &Message) -> Result<(), Response> {
-    let supported = |tag: &[u8]| SUPPORTED.split(", ").any(|ours| ours.as_bytes().eq_ignore_ascii_case(tag));
-    let lacking: Vec<String> =
-        request.values(HeaderName::Require).filter(|tag| !supported(tag)).map(|tag| text(&tag)).collect();
+    let supported = |tag: &[u8]| {
+        SUPPORTED
+            .split(", ")
+            .any(|ours| ours.as_bytes().eq_ignore_ascii_case(tag))
+    };
+    let lacking: Vec<String> = request
+        .values(HeaderName::Require)
+        .filter(|tag| !supported(tag))
+        .map(|tag| text(&tag))
+        .collect();
     if lacking.is_empty() {
         return Ok(());
     }
@@ -87,7 +106,12 @@ pub(crate) fn extensions(request: &Message) -> Result<(), Response> {
 
 /// Whether the request has been through us before, RFC 3261 §8.2.2.2 and §16.3: one of its Vias is
 /// ours, by its branch or by its address.
-pub(crate) fn has_looped(config: &EndpointConfig, request: &Message, flow: &Flow, ids: &Ids) -> bool {
+pub(crate) fn has_looped(
+    config: &EndpointConfig,
+    request: &Message,
+    flow: &Flow,
+    ids: &Ids,
+) -> bool {
     request.vias().filter_map(Result::ok).any(|via| {
         via.branch().is_some_and(|branch| ids.is_own_branch(branch)) || is_ours(config, &via, flow)
     })
@@ -99,13 +123,17 @@ fn is_ours(config: &EndpointConfig, via: &sip_message::Via, flow: &Flow) -> bool
         let (host, ours) = split_port(advertise);
         return via.host().eq_ignore_ascii_case(host.as_bytes()) && port == ours;
     }
-    via.host_ip().is_some_and(|ip| ip.to_canonical() == flow.local.ip().to_canonical()) && port == flow.local.port()
+    via.host_ip()
+        .is_some_and(|ip| ip.to_canonical() == flow.local.ip().to_canonical())
+        && port == flow.local.port()
 }
 
 /// A host and its port, 5060 where it names none; an IPv6 address stands in brackets.
 fn split_port(advertise: &str) -> (&str, u16) {
     match advertise.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => port.parse().map_or((advertise, 5060), |port| (host, port)),
+        Some((host, port)) if !port.ends_with(']') => {
+            port.parse().map_or((advertise, 5060), |port| (host, port))
+        }
         Some(_) | None => (advertise, 5060),
     }
 }
@@ -116,7 +144,9 @@ pub(crate) fn body(request: &Message) -> Result<Option<Bytes>, Response> {
         return Ok(None);
     }
     let unsupported = || Response::new(415).with_header("Accept", ACCEPT);
-    let encoded = request.values(HeaderName::ContentEncoding).any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    let encoded = request
+        .values(HeaderName::ContentEncoding)
+        .any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
     if encoded {
         return Err(unsupported().with_header("Accept-Encoding", "identity"));
     }
@@ -128,10 +158,16 @@ pub(crate) fn body(request: &Message) -> Result<Option<Bytes>, Response> {
 }
 
 fn is_optional(request: &Message) -> bool {
-    let disposition = request.header(HeaderName::ContentDisposition).unwrap_or_default();
+    let disposition = request
+        .header(HeaderName::ContentDisposition)
+        .unwrap_or_default();
     let mut params = disposition.split(|byte| *byte == b';').skip(1);
     params.any(|param| {
-        let param: Vec<u8> = param.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
+        let param: Vec<u8> = param
+            .iter()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .copied()
+            .collect();
         param.eq_ignore_ascii_case(b"handling=optional")
     })
 }
@@ -153,5 +189,8 @@ pub(crate) fn capabilities(draining: bool) -> Response {
     if draining {
         return Response::new(503).with_header("Retry-After", "5");
     }
-    Response::new(200).with_header("Allow", ALLOW).with_header("Accept", SDP).with_header("Supported", SUPPORTED)
+    Response::new(200)
+        .with_header("Allow", ALLOW)
+        .with_header("Accept", SDP)
+        .with_header("Supported", SUPPORTED)
 }

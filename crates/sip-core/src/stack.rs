@@ -94,7 +94,11 @@ impl Reply {
 
     /// The reply that stands for the lack of a response.
     pub(crate) fn without_response(status: u16) -> Self {
-        Self { status, reason: answers::reason_phrase(status).to_owned(), message: None }
+        Self {
+            status,
+            reason: answers::reason_phrase(status).to_owned(),
+            message: None,
+        }
     }
 }
 
@@ -115,7 +119,14 @@ impl Stack {
         let [key @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = ids.secret("transactions");
         let table = Table::new(config.timers, limits(&config), key);
         let clients = HashMap::new();
-        Self { config, ids, counters: Counters::default(), outputs: VecDeque::new(), table, clients }
+        Self {
+            config,
+            ids,
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+            table,
+            clients,
+        }
     }
 
     pub(crate) fn reconfigure(&mut self, config: EndpointConfig) {
@@ -155,28 +166,65 @@ impl Stack {
     /// The To tag of stateless responses: the same for the same request.
     pub(crate) fn stateless_tag(&self, request: &Message) -> String {
         let via = request.via().ok();
-        let branch = via.as_ref().and_then(|via| via.branch()).unwrap_or_default();
+        let branch = via
+            .as_ref()
+            .and_then(|via| via.branch())
+            .unwrap_or_default();
         let cseq = request.header(HeaderName::CSeq).unwrap_or_default();
         let from = request.header(HeaderName::From).unwrap_or_default();
-        self.ids.keyed_tag(&[request.call_id().unwrap_or_default(), &from, &cseq, branch])
+        self.ids
+            .keyed_tag(&[request.call_id().unwrap_or_default(), &from, &cseq, branch])
     }
 
     /// Begins the transaction of a request; it is answered 503 where there are too many.
-    pub(crate) fn serve(&mut self, now: Now, request: &Message, flow: Flow, leg: Option<LegId>) -> Option<Incoming> {
+    pub(crate) fn serve(
+        &mut self,
+        now: Now,
+        request: &Message,
+        flow: Flow,
+        leg: Option<LegId>,
+    ) -> Option<Incoming> {
         let fallback = answers::fallback_flow(request, flow);
-        let context = Context { flow: answers::reply_flow(request, flow), fallback, leg };
-        match self.table.serve(now, request, flow.transport.reliable(), context) {
-            Ok(tx) => Some(Incoming { tx, request: request.clone(), flow }),
+        let context = Context {
+            flow: answers::reply_flow(request, flow),
+            fallback,
+            leg,
+        };
+        match self
+            .table
+            .serve(now, request, flow.transport.reliable(), context)
+        {
+            Ok(tx) => Some(Incoming {
+                tx,
+                request: request.clone(),
+                flow,
+            }),
             Err(_) => {
-                self.refuse(request, flow, &Response::new(503).with_header("Retry-After", "1"));
+                self.refuse(
+                    request,
+                    flow,
+                    &Response::new(503).with_header("Retry-After", "1"),
+                );
                 None
             }
         }
     }
 
     /// A response with what every response of ours has.
-    pub(crate) fn compose(&self, request: &Message, flow: Flow, response: &Response, tag: &[u8]) -> Builder {
-        let builder = answers::response(request, flow.remote, response.status, response.reason.as_deref(), tag);
+    pub(crate) fn compose(
+        &self,
+        request: &Message,
+        flow: Flow,
+        response: &Response,
+        tag: &[u8],
+    ) -> Builder {
+        let builder = answers::response(
+            request,
+            flow.remote,
+            response.status,
+            response.reason.as_deref(),
+            tag,
+        );
         let builder = with_headers(builder, &response.headers);
         if self.config.user_agent.is_empty() || response.status == 100 {
             return builder;
@@ -186,7 +234,9 @@ impl Stack {
 
     /// Answers a request in its transaction.
     pub(crate) fn reply(&mut self, now: Now, incoming: &Incoming, response: &Response, tag: &[u8]) {
-        let message = self.compose(&incoming.request, incoming.flow, response, tag).build();
+        let message = self
+            .compose(&incoming.request, incoming.flow, response, tag)
+            .build();
         self.respond(now, incoming.tx, response.status, message.bytes().clone());
     }
 
@@ -201,17 +251,27 @@ impl Stack {
     pub(crate) fn via(&mut self, flow: &Flow) -> String {
         let branch = self.ids.branch();
         let sent_by = self.sent_by(flow);
-        format!("SIP/2.0/{} {sent_by};branch={branch};rport", flow.transport.via_token())
+        format!(
+            "SIP/2.0/{} {sent_by};branch={branch};rport",
+            flow.transport.via_token()
+        )
     }
 
     /// Our address as peers are told it.
     fn sent_by(&self, flow: &Flow) -> String {
-        self.config.advertise.clone().unwrap_or_else(|| flow.local.to_string())
+        self.config
+            .advertise
+            .clone()
+            .unwrap_or_else(|| flow.local.to_string())
     }
 
     /// Our Contact value over a flow, RFC 3261 §8.1.1.8 and §12.1.1.
     pub(crate) fn contact(&self, flow: &Flow, like: Option<&Uri>) -> Bytes {
-        let scheme = if like.is_some_and(Uri::is_sips) { "sips" } else { "sip" };
+        let scheme = if like.is_some_and(Uri::is_sips) {
+            "sips"
+        } else {
+            "sip"
+        };
         let mut value = format!("<{scheme}:").into_bytes();
         if let Some(user) = like.and_then(Uri::user) {
             value.extend_from_slice(user);
@@ -236,13 +296,39 @@ impl Stack {
         purpose: Purpose,
         leg: Option<LegId>,
     ) -> Option<TxId> {
-        let client = Client { leg, purpose, request, flow, acks: SmallVec::new() };
+        let client = Client {
+            leg,
+            purpose,
+            request,
+            flow,
+            acks: SmallVec::new(),
+        };
+        self.begin(now, client)
+    }
+
+    /// Sends the request of a failed transaction again over another path.
+    pub(crate) fn send_elsewhere(&mut self, now: Now, tx: TxId, flow: Flow) -> Option<TxId> {
+        let mut client = self.clients.get(&tx)?.clone();
+        let via = self.via(&flow);
+        client.request = client
+            .request
+            .with_first_value(HeaderName::Via, via.as_bytes());
+        client.flow = flow;
         self.begin(now, client)
     }
 
     fn begin(&mut self, now: Now, client: Client) -> Option<TxId> {
-        let context = Context { flow: client.flow, fallback: client.flow, leg: client.leg };
-        match self.table.send(now, &client.request, client.flow.transport.reliable(), context) {
+        let context = Context {
+            flow: client.flow,
+            fallback: client.flow,
+            leg: client.leg,
+        };
+        match self.table.send(
+            now,
+            &client.request,
+            client.flow.transport.reliable(),
+            context,
+        ) {
             Ok(tx) => {
                 self.clients.insert(tx, client);
                 Some(tx)
@@ -283,21 +369,31 @@ impl Stack {
     }
 
     /// Acknowledges a 2xx, RFC 3261 §13.2.2.4; the ACK is kept for its repetitions.
-    pub(crate) fn acknowledge(&mut self, tx: TxId, dialog: &Dialog, cseq: u32, sdp: Option<&Bytes>) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        tx: TxId,
+        dialog: &Dialog,
+        cseq: u32,
+        sdp: Option<&Bytes>,
+    ) {
         let flow = dialog.next_flow();
         let via = self.via(&flow);
         let mut builder = dialog.request(&Method::Ack, cseq, via.as_bytes());
         builder = self.credentials_of(tx, builder);
         let ack = answers::with_sdp(builder, sdp).build().bytes().clone();
         if let Some(client) = self.clients.get_mut(&tx) {
-            client.acks.push((dialog.remote_tag.clone(), flow, ack.clone()));
+            client
+                .acks
+                .push((dialog.remote_tag.clone(), flow, ack.clone()));
         }
         self.transmit(flow, ack);
     }
 
     /// The ACK of a 2xx carries the INVITE's credentials, RFC 3261 §13.2.2.4.
     fn credentials_of(&self, tx: TxId, builder: Builder) -> Builder {
-        let Some(client) = self.clients.get(&tx) else { return builder };
+        let Some(client) = self.clients.get(&tx) else {
+            return builder;
+        };
         builder
             .copy(&client.request, HeaderName::Authorization)
             .copy(&client.request, HeaderName::ProxyAuthorization)
@@ -307,32 +403,61 @@ impl Stack {
     pub(crate) fn acknowledge_again(&mut self, tx: TxId, tag: &[u8]) -> bool {
         let acks = self.clients.get(&tx).map(|client| &client.acks);
         let ack = acks.and_then(|acks| acks.iter().find(|(acked, ..)| acked == tag));
-        let Some((_, flow, ack)) = ack.cloned() else { return false };
+        let Some((_, flow, ack)) = ack.cloned() else {
+            return false;
+        };
         self.transmit(flow, ack);
         true
     }
 
     /// Ends a dialog that nobody wants: the 2xx of another fork, or of a leg that is gone.
     pub(crate) fn abandon(&mut self, now: Now, tx: TxId, response: &Message) {
-        let Some(client) = self.clients.get(&tx) else { return };
-        let contact = client.request.header(HeaderName::Contact).unwrap_or_default();
+        let Some(client) = self.clients.get(&tx) else {
+            return;
+        };
+        let contact = client
+            .request
+            .header(HeaderName::Contact)
+            .unwrap_or_default();
         let contact = Bytes::from(contact.into_owned());
-        let Some(mut dialog) = Dialog::calling(&client.request, response, client.flow, contact) else { return };
-        let cseq = client.request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(mut dialog) = Dialog::calling(&client.request, response, client.flow, contact)
+        else {
+            return;
+        };
+        let cseq = client
+            .request
+            .cseq()
+            .map(|cseq| cseq.number)
+            .unwrap_or_default();
         self.acknowledge(tx, &dialog, cseq, None);
         self.bye(now, &mut dialog, &[], None);
     }
 
     /// Sends BYE, RFC 3261 §15.1.1.
-    pub(crate) fn bye(&mut self, now: Now, dialog: &mut Dialog, headers: &[Header], leg: Option<LegId>) {
+    pub(crate) fn bye(
+        &mut self,
+        now: Now,
+        dialog: &mut Dialog,
+        headers: &[Header],
+        leg: Option<LegId>,
+    ) {
         let cseq = dialog.next_cseq();
         let flow = dialog.next_flow();
-        let builder = with_headers(self.begin_request(dialog, &Method::Bye, cseq, &flow), headers);
+        let builder = with_headers(
+            self.begin_request(dialog, &Method::Bye, cseq, &flow),
+            headers,
+        );
         self.send(now, flow, builder.build(), Purpose::Bye, leg);
     }
 
     /// The beginning of a request in a dialog, with what all of ours have.
-    pub(crate) fn begin_request(&mut self, dialog: &Dialog, method: &Method, cseq: u32, flow: &Flow) -> Builder {
+    pub(crate) fn begin_request(
+        &mut self,
+        dialog: &Dialog,
+        method: &Method,
+        cseq: u32,
+        flow: &Flow,
+    ) -> Builder {
         let via = self.via(flow);
         let builder = dialog.request(method, cseq, via.as_bytes());
         if self.config.user_agent.is_empty() {
@@ -343,5 +468,8 @@ impl Stack {
 }
 
 fn limits(config: &EndpointConfig) -> Limits {
-    Limits { clients: config.bounds.transactions, servers: config.bounds.transactions }
+    Limits {
+        clients: config.bounds.transactions,
+        servers: config.bounds.transactions,
+    }
 }

@@ -31,7 +31,14 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(config: &EndpointConfig, ids: &Ids) -> Self {
-        Self { server: Server::new(&config.realm, ids.secret("nonces"), config.nonce_life, NONCES) }
+        Self {
+            server: Server::new(
+                &config.realm,
+                ids.secret("nonces"),
+                config.nonce_life,
+                NONCES,
+            ),
+        }
     }
 
     /// The trunk of a request from outside every dialog.
@@ -52,7 +59,10 @@ impl Gate {
             Some(known) => known == index || (here(rule) && rule.digest.is_some()),
             None => open_to_digest(rule),
         };
-        let candidates: Vec<TrunkId> = indexed(config).filter(|(id, rule)| candidate(*id, rule)).map(|(id, _)| id).collect();
+        let candidates: Vec<TrunkId> = indexed(config)
+            .filter(|(id, rule)| candidate(*id, rule))
+            .map(|(id, _)| id)
+            .collect();
         let stale = match self.verify(now, config, &candidates, request) {
             Verdict::Proven(trunk) => return Ok(trunk),
             Verdict::Stale => true,
@@ -66,10 +76,21 @@ impl Gate {
         if config.unauthenticated == Unauthenticated::Silence && known.is_none() && !stale {
             return Err(Stranger::Silence);
         }
-        Err(Stranger::Answer(self.refusal(now, config, &candidates, stale)))
+        Err(Stranger::Answer(self.refusal(
+            now,
+            config,
+            &candidates,
+            stale,
+        )))
     }
 
-    fn verify(&mut self, now: Now, config: &EndpointConfig, candidates: &[TrunkId], request: &Message) -> Verdict {
+    fn verify(
+        &mut self,
+        now: Now,
+        config: &EndpointConfig,
+        candidates: &[TrunkId],
+        request: &Message,
+    ) -> Verdict {
         let mut verdict = Verdict::Nothing;
         let method = request.method();
         for credentials in request.authorization().filter_map(Result::ok) {
@@ -83,21 +104,32 @@ impl Gate {
             });
             verdict = match user {
                 None => Verdict::Wrong,
-                Some((trunk, user)) => match self.server.verify(now, &credentials, method.as_str(), user) {
-                    Ok(()) => return Verdict::Proven(trunk),
-                    Err(denied) if denied.is_stale() => Verdict::Stale,
-                    Err(_) => Verdict::Wrong,
-                },
+                Some((trunk, user)) => {
+                    match self.server.verify(now, &credentials, method.as_str(), user) {
+                        Ok(()) => return Verdict::Proven(trunk),
+                        Err(denied) if denied.is_stale() => Verdict::Stale,
+                        Err(_) => Verdict::Wrong,
+                    }
+                }
             };
         }
         verdict
     }
 
     /// A challenge where one can be met, else 403.
-    fn refusal(&mut self, now: Now, config: &EndpointConfig, candidates: &[TrunkId], stale: bool) -> Response {
+    fn refusal(
+        &mut self,
+        now: Now,
+        config: &EndpointConfig,
+        candidates: &[TrunkId],
+        stale: bool,
+    ) -> Response {
         let mut algorithms: Vec<Algorithm> = Vec::new();
         for trunk in candidates {
-            let user = config.trunks.get(trunk.0 as usize).and_then(|rule| rule.digest.as_ref());
+            let user = config
+                .trunks
+                .get(trunk.0 as usize)
+                .and_then(|rule| rule.digest.as_ref());
             for algorithm in user.iter().flat_map(|user| &user.algorithms) {
                 if !algorithms.contains(algorithm) {
                     algorithms.push(*algorithm);
@@ -108,7 +140,9 @@ impl Gate {
         let status = if challenges.is_empty() { 403 } else { 401 };
         challenges
             .into_iter()
-            .fold(Response::new(status), |response, challenge| response.with_header("WWW-Authenticate", challenge))
+            .fold(Response::new(status), |response, challenge| {
+                response.with_header("WWW-Authenticate", challenge)
+            })
     }
 }
 
@@ -140,5 +174,7 @@ fn indexed(config: &EndpointConfig) -> impl Iterator<Item = (TrunkId, &TrunkRule
 }
 
 fn position(config: &EndpointConfig, wanted: impl Fn(&TrunkRule) -> bool) -> Option<TrunkId> {
-    indexed(config).find(|(_, rule)| wanted(rule)).map(|(id, _)| id)
+    indexed(config)
+        .find(|(_, rule)| wanted(rule))
+        .map(|(id, _)| id)
 }

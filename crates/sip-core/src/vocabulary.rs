@@ -41,7 +41,10 @@ impl Header {
     /// A header field of a name and a value.
     #[must_use]
     pub fn new(name: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        Self { name: name.into(), value: value.into() }
+        Self {
+            name: name.into(),
+            value: value.into(),
+        }
     }
 }
 
@@ -60,7 +63,11 @@ impl Response {
     /// A response with the RFC's reason phrase and no further header.
     #[must_use]
     pub const fn new(status: u16) -> Self {
-        Self { status, reason: None, headers: Vec::new() }
+        Self {
+            status,
+            reason: None,
+            headers: Vec::new(),
+        }
     }
 
     /// The same response with another reason phrase.
@@ -162,6 +169,10 @@ pub struct Invitation {
 
 /// What happens to the endpoint.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one, and it is moved once"
+)]
 pub enum Input {
     /// A message came, or something that should have been one.
     Received {

@@ -69,7 +69,13 @@ impl Waiting {
             return false;
         }
         if let Some(merge) = MergeKey::of(request) {
-            self.by_merge.insert(merge, Waits { key: Key::server(request), until: now + PATIENCE });
+            self.by_merge.insert(
+                merge,
+                Waits {
+                    key: Key::server(request),
+                    until: now + PATIENCE,
+                },
+            );
         }
         true
     }
@@ -86,7 +92,10 @@ impl Endpoint {
     pub(super) fn arrival(&mut self, now: Now, flow: Flow, request: &Message) {
         let stack = &mut self.stack;
         let source = flow.remote.ip();
-        let trunk = match self.gate.judge(now, &stack.config, &mut stack.counters, source, request) {
+        let trunk = match self
+            .gate
+            .judge(now, &stack.config, &mut stack.counters, source, request)
+        {
             Ok(trunk) => trunk,
             Err(Stranger::Silence) => return,
             Err(Stranger::Answer(refusal)) => return self.turn_away(request, flow, &refusal),
@@ -166,7 +175,12 @@ impl Endpoint {
 
     fn never_began(&mut self, leg: LegId) {
         use crate::vocabulary::{Ended, LegEvent};
-        self.stack.emit(leg, LegEvent::Ended { why: Ended::Refused(503) });
+        self.stack.emit(
+            leg,
+            LegEvent::Ended {
+                why: Ended::Refused(503),
+            },
+        );
     }
 
     pub(super) fn refuse(&mut self, invitation: &Invitation, refusal: &Response) {
@@ -181,10 +195,17 @@ pub(super) fn overloaded() -> Response {
 }
 
 fn caller(request: &Message) -> Caller {
-    let uri_of = |address: Option<NameAddr>| address.map(|address| address.uri().as_bytes().clone()).unwrap_or_default();
+    let uri_of = |address: Option<NameAddr>| {
+        address
+            .map(|address| address.uri().as_bytes().clone())
+            .unwrap_or_default()
+    };
     let from = request.from().ok();
     Caller {
-        display: from.as_ref().and_then(NameAddr::display).map(|display| text(&display)),
+        display: from
+            .as_ref()
+            .and_then(NameAddr::display)
+            .map(|display| text(&display)),
         user: from.as_ref().and_then(|from| from.uri().user()).map(text),
         from_uri: uri_of(from),
         to_uri: uri_of(request.to().ok()),

@@ -28,14 +28,19 @@ impl Graves {
         while self.order.len() >= MAX_GRAVES {
             self.forget_first();
         }
-        let grave = Grave { call_id: dialog.call_id.clone(), remote_tag: dialog.remote_tag.clone() };
+        let grave = Grave {
+            call_id: dialog.call_id.clone(),
+            remote_tag: dialog.remote_tag.clone(),
+        };
         self.by_tag.insert(dialog.local_tag.clone(), grave);
         self.order.push_back((until, dialog.local_tag.clone()));
     }
 
     /// Whether the dialog with these identifiers ended lately.
     pub(super) fn holds(&self, call_id: &[u8], local_tag: &[u8], remote_tag: &[u8]) -> bool {
-        self.by_tag.get(local_tag).is_some_and(|grave| grave.call_id == call_id && grave.remote_tag == remote_tag)
+        self.by_tag
+            .get(local_tag)
+            .is_some_and(|grave| grave.call_id == call_id && grave.remote_tag == remote_tag)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now) {

@@ -61,7 +61,10 @@ impl Endpoint {
             Input::ConnectionClosed(connection) => self.connection_closed(connection),
             Input::SendFailed { flow, payload } => self.send_failed(flow, payload),
             Input::Admit(invitation) => self.admit(now, &invitation),
-            Input::Refuse { invitation, refusal } => self.refuse(&invitation, &refusal),
+            Input::Refuse {
+                invitation,
+                refusal,
+            } => self.refuse(&invitation, &refusal),
             Input::Command { leg, command } => self.command(now, leg, command),
             Input::Place(place) => self.place(now, *place),
             Input::Reconfigure(config) => self.reconfigure(*config),
@@ -92,7 +95,10 @@ impl Endpoint {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
         let leg = self.deadlines.first().map(|(at, _)| *at);
-        earliest(earliest(self.stack.table.poll_timeout(), leg), self.graves.poll_timeout())
+        earliest(
+            earliest(self.stack.table.poll_timeout(), leg),
+            self.graves.poll_timeout(),
+        )
     }
 
     /// How much the endpoint holds.
@@ -102,7 +108,10 @@ impl Endpoint {
         Census {
             legs: self.legs.len(),
             dialogs: self.legs.len() + self.graves.len(),
-            transactions: table.client_invites + table.client_requests + table.server_invites + table.server_requests,
+            transactions: table.client_invites
+                + table.client_requests
+                + table.server_invites
+                + table.server_requests,
             invitations: self.waiting.len(),
         }
     }
@@ -115,7 +124,9 @@ impl Endpoint {
 
     fn command(&mut self, now: Now, leg: LegId, command: Command) {
         tracing::debug!(leg = leg.0, ?command, "command");
-        self.with_leg(now, leg, |leg, stack| leg.handle_command(now, stack, command));
+        self.with_leg(now, leg, |leg, stack| {
+            leg.handle_command(now, stack, command)
+        });
     }
 
     fn place(&mut self, now: Now, place: Place) {
@@ -125,7 +136,11 @@ impl Endpoint {
             return;
         }
         let full = self.legs.len() >= self.stack.config.bounds.legs;
-        let leg = if full { None } else { Leg::place(now, &mut self.stack, place) };
+        let leg = if full {
+            None
+        } else {
+            Leg::place(now, &mut self.stack, place)
+        };
         match leg {
             Some(leg) => {
                 self.stack.counters.placed += 1;
@@ -140,7 +155,12 @@ impl Endpoint {
                     retry_after: None,
                 };
                 self.stack.emit(id, event);
-                self.stack.emit(id, LegEvent::Ended { why: Ended::Refused(503) });
+                self.stack.emit(
+                    id,
+                    LegEvent::Ended {
+                        why: Ended::Refused(503),
+                    },
+                );
             }
         }
     }
@@ -159,13 +179,17 @@ impl Endpoint {
 
     /// Lets a leg act, then notes its deadline, or buries it.
     fn with_leg(&mut self, now: Now, id: LegId, act: impl FnOnce(&mut Leg, &mut Stack)) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
         act(leg, &mut self.stack);
         self.settle(now, id);
     }
 
     fn settle(&mut self, now: Now, id: LegId) {
-        let Some(leg) = self.legs.get(&id) else { return };
+        let Some(leg) = self.legs.get(&id) else {
+            return;
+        };
         let deadline = leg.poll_timeout();
         let old = match deadline {
             Some(at) => self.due.insert(id, at),
@@ -177,7 +201,8 @@ impl Endpoint {
         }
         if let Some(dialog) = leg.ended() {
             if let Some(dialog) = dialog {
-                self.graves.bury(now + self.stack.config.timers.give_up(), dialog);
+                self.graves
+                    .bury(now + self.stack.config.timers.give_up(), dialog);
             }
             self.by_tag.remove(&leg.tag);
             self.legs.remove(&id);
@@ -186,7 +211,12 @@ impl Endpoint {
 
     /// Does what the transaction layer wants done, until there is nothing more.
     fn work(&mut self, now: Now) {
-        while let Some(Step { id, context, output }) = self.stack.table.poll_output() {
+        while let Some(Step {
+            id,
+            context,
+            output,
+        }) = self.stack.table.poll_output()
+        {
             let Context { flow, leg, .. } = context;
             match output {
                 TxOutput::Send(payload) => self.stack.transmit(flow, payload),
@@ -197,7 +227,7 @@ impl Endpoint {
                 }
                 TxOutput::Pass(message) => self.response(now, id, *message),
                 TxOutput::TimedOut => self.unanswered(now, id, 408),
-                TxOutput::Failed => self.unanswered(now, id, 503),
+                TxOutput::Failed => self.failed(now, id),
                 TxOutput::Ended => self.stack.forget(id),
             }
         }

@@ -33,7 +33,10 @@ impl Endpoint {
     /// Bytes that are no message are answered where that can be done, RFC 3261 §16.3 and RFC 4475 §3.1.2.
     fn unparseable(&mut self, flow: Flow, error: &ParseError) {
         tracing::debug!(%flow, %error, "unparseable");
-        let request = error.salvage.as_deref().filter(|salvage| salvage.is_request());
+        let request = error
+            .salvage
+            .as_deref()
+            .filter(|salvage| salvage.is_request());
         match request {
             Some(request) if request.method() != Method::Ack && !self.is_silent_to(flow) => {
                 let refusal = Response::new(error.status).with_reason(reason_of(error));
@@ -46,7 +49,8 @@ impl Endpoint {
     /// Whether strangers get no answer, and this is one.
     fn is_silent_to(&self, flow: Flow) -> bool {
         let config = &self.stack.config;
-        config.unauthenticated == Unauthenticated::Silence && !trunks::knows(config, flow.remote.ip())
+        config.unauthenticated == Unauthenticated::Silence
+            && !trunks::knows(config, flow.remote.ip())
     }
 
     fn request(&mut self, now: Now, flow: Flow, request: &Message) {
@@ -88,8 +92,14 @@ impl Endpoint {
             }
             return;
         };
-        let leg = self.stack.table.context(invite).and_then(|context| context.leg);
-        let tag = leg.and_then(|leg| self.legs.get(&leg)).map(|leg| leg.tag.clone());
+        let leg = self
+            .stack
+            .table
+            .context(invite)
+            .and_then(|context| context.leg);
+        let tag = leg
+            .and_then(|leg| self.legs.get(&leg))
+            .map(|leg| leg.tag.clone());
         let tag = tag.unwrap_or_else(|| Bytes::from(self.stack.stateless_tag(request)));
         if let Some(incoming) = self.stack.serve(now, request, flow, leg) {
             self.stack.reply(now, &incoming, &Response::new(200), &tag);
@@ -102,16 +112,24 @@ impl Endpoint {
     /// A request with a To tag, RFC 3261 §12.2.2.
     fn inside(&mut self, now: Now, flow: Flow, request: &Message, to_tag: &[u8]) {
         let call_id = request.call_id().unwrap_or_default();
-        let from_tag = request.from().ok().map(|from| tag_of(&from)).unwrap_or_default();
+        let from_tag = request
+            .from()
+            .ok()
+            .map(|from| tag_of(&from))
+            .unwrap_or_default();
         let is_ack = request.method() == Method::Ack;
         let leg = self.by_tag.get(to_tag).filter(|id| {
-            self.legs.get(*id).is_some_and(|leg| leg.owns(call_id, &from_tag))
+            self.legs
+                .get(*id)
+                .is_some_and(|leg| leg.owns(call_id, &from_tag))
         });
         match leg.copied() {
-            Some(leg) if self.may_speak(leg, flow) => self.to_leg(now, flow, request, leg),
+            Some(leg) if self.may_speak(leg, flow) => self.deliver(now, flow, request, leg),
             _ if is_ack => self.stack.counters.stray += 1,
             Some(_) => self.turn_away(request, flow, &Response::new(403)),
-            None if self.graves.holds(call_id, to_tag, &from_tag) && request.method() == Method::Notify => {
+            None if self.graves.holds(call_id, to_tag, &from_tag)
+                && request.method() == Method::Notify =>
+            {
                 self.stack.refuse(request, flow, &Response::new(200));
             }
             None if self.is_silent_to(flow) => {}
@@ -123,16 +141,21 @@ impl Endpoint {
     fn may_speak(&self, leg: LegId, flow: Flow) -> bool {
         let source = flow.remote.ip();
         self.legs.get(&leg).is_some_and(|leg| {
-            let rule = leg.trunk.and_then(|trunk| self.stack.config.trunks.get(trunk.0 as usize));
+            let rule = leg
+                .trunk
+                .and_then(|trunk| self.stack.config.trunks.get(trunk.0 as usize));
             leg.comes_from(source) || rule.is_some_and(|rule| trunks::allows(rule, source))
         })
     }
 
-    fn to_leg(&mut self, now: Now, flow: Flow, request: &Message, leg: LegId) {
+    /// Hands a request to its leg.
+    fn deliver(&mut self, now: Now, flow: Flow, request: &Message, leg: LegId) {
         if request.method() == Method::Ack {
             self.with_leg(now, leg, |leg, stack| leg.handle_ack(now, stack, request));
         } else if let Some(incoming) = self.stack.serve(now, request, flow, Some(leg)) {
-            self.with_leg(now, leg, |leg, stack: &mut Stack| leg.handle_request(now, stack, incoming));
+            self.with_leg(now, leg, |leg, stack: &mut Stack| {
+                leg.handle_request(now, stack, incoming)
+            });
         }
     }
 
@@ -142,7 +165,11 @@ impl Endpoint {
         for leg in self.legs.values_mut() {
             leg.disconnect(connection);
         }
-        for tx in self.stack.table.find(|context| context.flow.connection == Some(connection)) {
+        for tx in self
+            .stack
+            .table
+            .find(|context| context.flow.connection == Some(connection))
+        {
             if self.stack.client(tx).is_some() {
                 self.stack.table.handle_failure(tx);
             } else if let Some(context) = self.stack.table.context_mut(tx) {
@@ -153,8 +180,12 @@ impl Endpoint {
 
     /// Bytes that could not be sent, RFC 3261 §17.1.4 and §18.4.
     pub(super) fn send_failed(&mut self, flow: Flow, payload: Bytes) {
-        let Ok(message) = Message::parse(payload, &Limits::default()) else { return };
-        let Some(tx) = self.stack.table.sender_of(&message) else { return };
+        let Ok(message) = Message::parse(payload, &Limits::default()) else {
+            return;
+        };
+        let Some(tx) = self.stack.table.sender_of(&message) else {
+            return;
+        };
         let fallback = self.stack.table.context(tx).map(|context| context.fallback);
         match fallback {
             Some(fallback) if !message.is_request() && flow.connection.is_some() => {
@@ -168,5 +199,9 @@ impl Endpoint {
 /// What is wrong, as a reason phrase.
 fn reason_of(error: &ParseError) -> String {
     let phrase = answers::reason_phrase(error.status);
-    if error.status == 400 { format!("{phrase} ({})", error.what) } else { phrase.to_owned() }
+    if error.status == 400 {
+        format!("{phrase} ({})", error.what)
+    } else {
+        phrase.to_owned()
+    }
 }

@@ -19,13 +19,17 @@ impl Endpoint {
 
     /// A response to a request of ours, past its transaction.
     pub(super) fn response(&mut self, now: Now, tx: TxId, response: Message) {
-        let Some(client) = self.stack.client(tx) else { return };
+        let Some(client) = self.stack.client(tx) else {
+            return;
+        };
         let (leg, purpose) = (client.leg, client.purpose);
         let is_invite = client.request.method() == Method::Invite;
         match response.status().unwrap_or_default() {
             ..=199 => {
                 if let (Some(leg), Purpose::Invite) = (leg, purpose) {
-                    self.with_leg(now, leg, |leg, stack| leg.handle_provisional(now, stack, &response));
+                    self.with_leg(now, leg, |leg, stack| {
+                        leg.handle_provisional(now, stack, &response)
+                    });
                 }
             }
             200..=299 if is_invite => self.success(now, tx, response),
@@ -40,7 +44,9 @@ impl Endpoint {
         if self.stack.acknowledge_again(tx, &tag) {
             return;
         }
-        let Some(client) = self.stack.client(tx) else { return };
+        let Some(client) = self.stack.client(tx) else {
+            return;
+        };
         let purpose = client.purpose;
         let leg = client.leg.and_then(|leg| self.legs.get(&leg));
         match leg {
@@ -57,11 +63,35 @@ impl Endpoint {
         self.final_reply(now, tx, &Reply::without_response(status));
     }
 
+    /// A request that could not be sent. Where it was for a dialog whose connection has gone, it is
+    /// sent once more to the next hop.
+    pub(super) fn failed(&mut self, now: Now, tx: TxId) {
+        let lost = self
+            .stack
+            .client(tx)
+            .and_then(|client| client.flow.connection.zip(client.leg));
+        let next = lost.and_then(|(connection, leg)| {
+            let leg = self.legs.get_mut(&leg)?;
+            leg.disconnect(connection);
+            leg.next_flow()
+        });
+        if next
+            .and_then(|flow| self.stack.send_elsewhere(now, tx, flow))
+            .is_none()
+        {
+            self.unanswered(now, tx, 503);
+        }
+    }
+
     fn final_reply(&mut self, now: Now, tx: TxId, reply: &Reply) {
-        let Some(client) = self.stack.client(tx) else { return };
+        let Some(client) = self.stack.client(tx) else {
+            return;
+        };
         let (leg, purpose) = (client.leg, client.purpose);
         if let Some(leg) = leg {
-            self.with_leg(now, leg, |leg, stack| leg.handle_reply(now, stack, tx, purpose, reply));
+            self.with_leg(now, leg, |leg, stack| {
+                leg.handle_reply(now, stack, tx, purpose, reply)
+            });
         }
     }
 }

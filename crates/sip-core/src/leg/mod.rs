@@ -21,7 +21,7 @@ use crate::answers::{ALLOW, SUPPORTED, allows_refer, with_headers};
 use crate::config::Credentials;
 use crate::dialog::Dialog;
 use crate::digest;
-use crate::flow::ConnectionId;
+use crate::flow::{ConnectionId, Flow};
 use crate::screen;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
 use crate::transaction::TxId;
@@ -97,9 +97,9 @@ impl Leg {
     pub(crate) fn owns(&self, call_id: &[u8], remote_tag: &[u8]) -> bool {
         match &self.phase {
             Phase::Calling(_) => self.call_id == call_id,
-            Phase::Arriving(_) | Phase::Up(_) | Phase::Ended(_) => {
-                self.dialog().is_some_and(|dialog| dialog.is(call_id, remote_tag))
-            }
+            Phase::Arriving(_) | Phase::Up(_) | Phase::Ended(_) => self
+                .dialog()
+                .is_some_and(|dialog| dialog.is(call_id, remote_tag)),
         }
     }
 
@@ -109,9 +109,12 @@ impl Leg {
         let is = |ip: IpAddr| ip.to_canonical() == source;
         let path = match &self.phase {
             Phase::Calling(calling) => is(calling.flow.remote.ip()),
-            Phase::Arriving(_) | Phase::Up(_) | Phase::Ended(_) => self.dialog().is_some_and(|dialog| {
-                is(dialog.flow.remote.ip()) || (self.trunk.is_none() && dialog.target_ip().is_some_and(is))
-            }),
+            Phase::Arriving(_) | Phase::Up(_) | Phase::Ended(_) => {
+                self.dialog().is_some_and(|dialog| {
+                    is(dialog.flow.remote.ip())
+                        || (self.trunk.is_none() && dialog.target_ip().is_some_and(is))
+                })
+            }
         };
         path || self.sources.iter().any(|ip| is(*ip))
     }
@@ -123,6 +126,11 @@ impl Leg {
             Phase::Ended(dialog) => dialog.as_deref(),
             Phase::Calling(_) => None,
         }
+    }
+
+    /// The way of the next request, where the leg has a dialog.
+    pub(crate) fn next_flow(&self) -> Option<Flow> {
+        self.dialog().map(Dialog::next_flow)
     }
 
     /// A connection was closed.
@@ -139,7 +147,11 @@ impl Leg {
 
     /// Takes a request other than ACK and CANCEL, RFC 3261 §12.2.2.
     pub(crate) fn handle_request(&mut self, now: Now, stack: &mut Stack, incoming: Incoming) {
-        let number = incoming.request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let number = incoming
+            .request
+            .cseq()
+            .map(|cseq| cseq.number)
+            .unwrap_or_default();
         let dialog = match &mut self.phase {
             Phase::Arriving(arriving) => Some(&mut arriving.dialog),
             Phase::Up(up) => Some(&mut up.dialog),
@@ -168,7 +180,9 @@ impl Leg {
             Method::Options => self.reply(now, stack, &incoming, &screen::capabilities(false)),
             Method::Refer => self.peer_refers(now, stack, incoming),
             Method::Notify => self.peer_notifies(now, stack, &incoming),
-            Method::Prack | Method::Ack | Method::Cancel => self.reply(now, stack, &incoming, &Response::new(481)),
+            Method::Prack | Method::Ack | Method::Cancel => {
+                self.reply(now, stack, &incoming, &Response::new(481))
+            }
             Method::Register | Method::Subscribe | Method::Message | Method::Publish => {
                 self.reply(now, stack, &incoming, &screen::not_allowed());
             }
@@ -181,9 +195,18 @@ impl Leg {
 
     fn peer_informs(&mut self, now: Now, stack: &mut Stack, incoming: &Incoming) {
         self.reply(now, stack, incoming, &Response::new(200));
-        let content_type = incoming.request.header(sip_message::HeaderName::ContentType).unwrap_or_default();
+        let content_type = incoming
+            .request
+            .header(sip_message::HeaderName::ContentType)
+            .unwrap_or_default();
         let content_type = crate::answers::text(&content_type);
-        stack.emit(self.id, LegEvent::Info { content_type, body: incoming.request.body() });
+        stack.emit(
+            self.id,
+            LegEvent::Info {
+                content_type,
+                body: incoming.request.body(),
+            },
+        );
     }
 
     /// The latest Allow header counts, RFC 3261 §20.5.
@@ -195,7 +218,14 @@ impl Leg {
     }
 
     /// Takes the final fate of a request of ours.
-    pub(crate) fn handle_reply(&mut self, now: Now, stack: &mut Stack, tx: TxId, purpose: Purpose, reply: &Reply) {
+    pub(crate) fn handle_reply(
+        &mut self,
+        now: Now,
+        stack: &mut Stack,
+        tx: TxId,
+        purpose: Purpose,
+        reply: &Reply,
+    ) {
         if self.answers_challenge(now, stack, tx, purpose, reply) {
             return;
         }
@@ -219,10 +249,14 @@ impl Leg {
         purpose: Purpose,
         reply: &Reply,
     ) -> bool {
-        let (401 | 407, Some(challenge), Some(credentials)) = (reply.status, &reply.message, &self.credentials) else {
+        let (401 | 407, Some(challenge), Some(credentials)) =
+            (reply.status, &reply.message, &self.credentials)
+        else {
             return false;
         };
-        let Some(request) = stack.client(tx).map(|client| client.request.clone()) else { return false };
+        let Some(request) = stack.client(tx).map(|client| client.request.clone()) else {
+            return false;
+        };
         if let Err(reason) = self.digest.challenged(challenge, credentials) {
             tracing::debug!(leg = self.id.0, %reason, "challenge not answered");
             return false;
@@ -232,8 +266,14 @@ impl Leg {
             Phase::Up(up) => up.dialog.next_cseq(),
             Phase::Calling(_) | Phase::Arriving(_) | Phase::Ended(_) => return false,
         };
-        let answers = self.digest.authorize(credentials, &mut stack.ids, authorised(&request, &request.body()));
-        let Some(again) = stack.send_again(now, tx, cseq, &answers) else { return false };
+        let answers = self.digest.authorize(
+            credentials,
+            &mut stack.ids,
+            authorised(&request, &request.body()),
+        );
+        let Some(again) = stack.send_again(now, tx, cseq, &answers) else {
+            return false;
+        };
         match (&mut self.phase, purpose) {
             (Phase::Calling(calling), Purpose::Invite) => calling.restarted(again),
             (Phase::Up(up), Purpose::Refer(id)) => up.referrer.renumber(id, cseq),
@@ -243,21 +283,44 @@ impl Leg {
     }
 
     /// Sends a request inside the dialog, with credentials where the path has asked for them before.
-    fn request(&mut self, now: Now, stack: &mut Stack, method: &Method, purpose: Purpose, extra: Extra<'_>) {
-        let Phase::Up(up) = &mut self.phase else { return };
+    fn request(
+        &mut self,
+        now: Now,
+        stack: &mut Stack,
+        method: &Method,
+        purpose: Purpose,
+        extra: Extra<'_>,
+    ) {
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         let cseq = up.dialog.next_cseq();
-        let purpose = if matches!(purpose, Purpose::Refer(_)) { Purpose::Refer(cseq) } else { purpose };
+        let purpose = if matches!(purpose, Purpose::Refer(_)) {
+            Purpose::Refer(cseq)
+        } else {
+            purpose
+        };
         let flow = up.dialog.next_flow();
         let mut builder = stack.begin_request(&up.dialog, method, cseq, &flow);
         if let (Some(credentials), true) = (&self.credentials, self.digest.is_challenged()) {
-            let (uri, body) = (up.dialog.request_uri(), extra.body.map_or(&b""[..], |(_, body)| &body[..]));
-            let request = digest::Request { method: method.as_str(), uri: &uri, body };
+            let (uri, body) = (
+                up.dialog.request_uri(),
+                extra.body.map_or(&b""[..], |(_, body)| &body[..]),
+            );
+            let request = digest::Request {
+                method: method.as_str(),
+                uri: &uri,
+                body,
+            };
             for answer in self.digest.authorize(credentials, &mut stack.ids, request) {
                 builder = builder.field(answer.name(), &answer.value);
             }
         }
         if extra.contact {
-            builder = builder.field("Contact", &up.dialog.contact).field("Allow", ALLOW).field("Supported", SUPPORTED);
+            builder = builder
+                .field("Contact", &up.dialog.contact)
+                .field("Allow", ALLOW)
+                .field("Supported", SUPPORTED);
         }
         builder = with_headers(builder, extra.headers);
         if let Some((content_type, body)) = extra.body {
@@ -285,14 +348,25 @@ impl Leg {
             Command::RefuseOffer { status } => self.refuse_offer(now, stack, status),
             Command::Refer { target, headers } => self.refer(now, stack, &target, &headers),
             Command::AnswerRefer { status } => self.answer_refer(now, stack, status),
-            Command::Notify { fragment, terminated } => self.notify(now, stack, &fragment, terminated),
+            Command::Notify {
+                fragment,
+                terminated,
+            } => self.notify(now, stack, &fragment, terminated),
             Command::Info { content_type, body } => self.inform(now, stack, &content_type, &body),
         }
     }
 
     fn hang_up(&mut self, now: Now, stack: &mut Stack, headers: Vec<Header>) {
         match &self.phase {
-            Phase::Arriving(_) => self.refuse(now, stack, &Response { status: 480, reason: None, headers }),
+            Phase::Arriving(_) => self.refuse(
+                now,
+                stack,
+                &Response {
+                    status: 480,
+                    reason: None,
+                    headers,
+                },
+            ),
             Phase::Calling(_) => self.cancel(now, stack, headers),
             Phase::Up(_) => self.leave(now, stack, headers),
             Phase::Ended(_) => {}

@@ -28,15 +28,25 @@ pub(super) struct Offers {
 enum State {
     Stable,
     /// The peer's offer, or its wish for ours, waits for [`crate::Command::Answer`].
-    Theirs { incoming: Incoming },
+    Theirs {
+        incoming: Box<Incoming>,
+    },
     /// Our 200 waits for its ACK.
     Unacknowledged(Box<Unacknowledged>),
     /// Our re-INVITE has no final response yet.
-    Ours { sdp: Bytes },
+    Ours {
+        sdp: Bytes,
+    },
     /// Our re-INVITE met one of the peer's (491) and is sent again at `until`, RFC 3261 §14.1.
-    Postponed { until: Now, sdp: Bytes },
+    Postponed {
+        until: Now,
+        sdp: Bytes,
+    },
     /// The ACK of the peer's 200 waits for our answer to the offer in it.
-    AckOwed { tx: TxId, cseq: u32 },
+    AckOwed {
+        tx: TxId,
+        cseq: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -62,15 +72,31 @@ impl Offers {
     ) -> Self {
         let repeat = Retransmit2xx::new(now, stack.config.timers, response);
         let flow = reply_flow(&incoming.request, incoming.flow);
-        let cseq = incoming.request.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let waiting = Unacknowledged { repeat, flow, cseq, offered, first };
-        Self { state: State::Unacknowledged(Box::new(waiting)), queued: None }
+        let cseq = incoming
+            .request
+            .cseq()
+            .map(|cseq| cseq.number)
+            .unwrap_or_default();
+        let waiting = Unacknowledged {
+            repeat,
+            flow,
+            cseq,
+            offered,
+            first,
+        };
+        Self {
+            state: State::Unacknowledged(Box::new(waiting)),
+            queued: None,
+        }
     }
 
     /// After the peer's 200.
     pub(super) fn connected(owed: Option<TxId>, cseq: u32) -> Self {
         let state = owed.map_or(State::Stable, |tx| State::AckOwed { tx, cseq });
-        Self { state, queued: None }
+        Self {
+            state,
+            queued: None,
+        }
     }
 
     /// Nothing of it matters any more.
@@ -98,13 +124,17 @@ impl Offers {
         match &self.state {
             State::Unacknowledged(waiting) => waiting.repeat.poll_timeout(),
             State::Postponed { until, .. } => Some(*until),
-            State::Stable | State::Theirs { .. } | State::Ours { .. } | State::AckOwed { .. } => None,
+            State::Stable | State::Theirs { .. } | State::Ours { .. } | State::AckOwed { .. } => {
+                None
+            }
         }
     }
 
     /// The ACK with this sequence number came. `None`: it is not awaited; else the event that it is, if any.
     pub(super) fn acknowledged(&mut self, number: u32, ack: &Message) -> Option<Option<LegEvent>> {
-        let State::Unacknowledged(waiting) = &self.state else { return None };
+        let State::Unacknowledged(waiting) = &self.state else {
+            return None;
+        };
         if waiting.cseq != number {
             return None;
         }
@@ -126,7 +156,9 @@ impl Offers {
             State::Theirs { .. } => {
                 Some(Response::new(500).with_header("Retry-After", (retry_after % 11).to_string()))
             }
-            State::Unacknowledged(_) | State::Ours { .. } | State::AckOwed { .. } => Some(Response::new(491)),
+            State::Unacknowledged(_) | State::Ours { .. } | State::AckOwed { .. } => {
+                Some(Response::new(491))
+            }
         }
     }
 }
@@ -137,7 +169,9 @@ impl Leg {
         let retry_after = stack.ids.number();
         let obstacle = match &self.phase {
             Phase::Up(up) if matches!(up.life, Life::Standing) => up.offers.obstacle(retry_after),
-            Phase::Arriving(_) => Some(Response::new(500).with_header("Retry-After", (retry_after % 11).to_string())),
+            Phase::Arriving(_) => {
+                Some(Response::new(500).with_header("Retry-After", (retry_after % 11).to_string()))
+            }
             Phase::Calling(_) => Some(Response::new(491)),
             Phase::Up(_) | Phase::Ended(_) => Some(Response::new(481)),
         };
@@ -148,7 +182,9 @@ impl Leg {
                 self.refresh_target(&incoming.request);
                 self.accept_offer(now, stack, &incoming, None);
             }
-            (Some(refusal), _) | (None, Err(refusal)) => self.reply(now, stack, &incoming, &refusal),
+            (Some(refusal), _) | (None, Err(refusal)) => {
+                self.reply(now, stack, &incoming, &refusal)
+            }
             (None, Ok(sdp)) => {
                 self.refresh_target(&incoming.request);
                 if !is_update {
@@ -156,7 +192,9 @@ impl Leg {
                 }
                 self.presume_acknowledged(stack);
                 if let Phase::Up(up) = &mut self.phase {
-                    up.offers.state = State::Theirs { incoming };
+                    up.offers.state = State::Theirs {
+                        incoming: Box::new(incoming),
+                    };
                 }
                 stack.emit(self.id, LegEvent::Reoffered { sdp });
             }
@@ -173,7 +211,9 @@ impl Leg {
 
     /// A new INVITE says that the peer has our 200: its ACK was lost or overtaken, RFC 5407 §3.1.4.
     fn presume_acknowledged(&mut self, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         match &up.offers.state {
             State::Unacknowledged(waiting) if waiting.first => {
                 stack.emit(self.id, LegEvent::Confirmed { answer: None });
@@ -188,10 +228,21 @@ impl Leg {
     }
 
     /// 200 to a re-INVITE or UPDATE.
-    fn accept_offer(&self, now: Now, stack: &mut Stack, incoming: &Incoming, sdp: Option<&Bytes>) -> Option<Bytes> {
+    fn accept_offer(
+        &self,
+        now: Now,
+        stack: &mut Stack,
+        incoming: &Incoming,
+        sdp: Option<&Bytes>,
+    ) -> Option<Bytes> {
         let contact = &self.dialog()?.contact;
         let builder = stack
-            .compose(&incoming.request, incoming.flow, &Response::new(200), &self.tag)
+            .compose(
+                &incoming.request,
+                incoming.flow,
+                &Response::new(200),
+                &self.tag,
+            )
             .copy(&incoming.request, HeaderName::RecordRoute)
             .field("Contact", contact)
             .field("Allow", ALLOW)
@@ -203,7 +254,9 @@ impl Leg {
 
     /// The shell's answer: to the peer's re-INVITE or UPDATE, or to the offer in its 200.
     pub(super) fn answer(&mut self, now: Now, stack: &mut Stack, sdp: &Bytes) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         match &up.offers.state {
             State::AckOwed { tx, cseq } => {
                 stack.acknowledge(*tx, &up.dialog, *cseq, Some(sdp));
@@ -212,15 +265,28 @@ impl Leg {
             }
             State::Theirs { incoming } => {
                 let incoming = incoming.clone();
-                let Some(response) = self.accept_offer(now, stack, &incoming, Some(sdp)) else { return };
+                let Some(response) = self.accept_offer(now, stack, &incoming, Some(sdp)) else {
+                    return;
+                };
                 self.offer_accepted(now, stack, &incoming, response);
             }
-            State::Stable | State::Unacknowledged(_) | State::Ours { .. } | State::Postponed { .. } => {}
+            State::Stable
+            | State::Unacknowledged(_)
+            | State::Ours { .. }
+            | State::Postponed { .. } => {}
         }
     }
 
-    fn offer_accepted(&mut self, now: Now, stack: &mut Stack, incoming: &Incoming, response: Bytes) {
-        let Phase::Up(up) = &mut self.phase else { return };
+    fn offer_accepted(
+        &mut self,
+        now: Now,
+        stack: &mut Stack,
+        incoming: &Incoming,
+        response: Bytes,
+    ) {
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         if incoming.request.method() == Method::Invite {
             let offered = sdp_of(&incoming.request).is_none();
             let queued = up.offers.queued.take();
@@ -233,11 +299,20 @@ impl Leg {
     }
 
     pub(super) fn refuse_offer(&mut self, now: Now, stack: &mut Stack, status: u16) {
-        let Phase::Up(up) = &mut self.phase else { return };
-        let State::Theirs { incoming } = &up.offers.state else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        let State::Theirs { incoming } = &up.offers.state else {
+            return;
+        };
         let incoming = incoming.clone();
         up.offers.state = State::Stable;
-        self.reply(now, stack, &incoming, &Response::new(status.clamp(300, 699)));
+        self.reply(
+            now,
+            stack,
+            &incoming,
+            &Response::new(status.clamp(300, 699)),
+        );
         self.offers_settled(now, stack);
     }
 
@@ -246,15 +321,24 @@ impl Leg {
         if !self.is_standing() {
             return;
         }
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         match &mut up.offers.state {
             State::Stable => {
                 up.offers.state = State::Ours { sdp: sdp.clone() };
-                let extra = Extra { contact: true, body: Some((SDP, &sdp)), ..Extra::default() };
+                let extra = Extra {
+                    contact: true,
+                    body: Some((SDP, &sdp)),
+                    ..Extra::default()
+                };
                 self.request(now, stack, &Method::Invite, Purpose::Reinvite, extra);
             }
             State::Postponed { sdp: postponed, .. } => *postponed = sdp,
-            State::Theirs { .. } | State::Unacknowledged(_) | State::Ours { .. } | State::AckOwed { .. } => {
+            State::Theirs { .. }
+            | State::Unacknowledged(_)
+            | State::Ours { .. }
+            | State::AckOwed { .. } => {
                 up.offers.queued = Some(sdp);
             }
         }
@@ -262,7 +346,9 @@ impl Leg {
 
     /// Nothing is open any more: the offer that waited has its turn.
     pub(super) fn offers_settled(&mut self, now: Now, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         if let (State::Stable, Some(sdp)) = (&up.offers.state, up.offers.queued.take()) {
             self.reoffer(now, stack, sdp);
         }
@@ -273,10 +359,17 @@ impl Leg {
         if let (200..=299, Some(response)) = (status, &reply.message) {
             return self.offer_taken(now, stack, tx, response);
         }
-        let Phase::Up(up) = &mut self.phase else { return };
-        let State::Ours { sdp } = &up.offers.state else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        let State::Ours { sdp } = &up.offers.state else {
+            return;
+        };
         if status == 491 {
-            let (sdp, until) = (sdp.clone(), now + backoff(self.id.is_arriving(), stack.ids.number()));
+            let (sdp, until) = (
+                sdp.clone(),
+                now + backoff(self.id.is_arriving(), stack.ids.number()),
+            );
             up.offers.state = State::Postponed { until, sdp };
             return;
         }
@@ -293,20 +386,29 @@ impl Leg {
     }
 
     fn offer_taken(&mut self, now: Now, stack: &mut Stack, tx: TxId, response: &Message) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         up.dialog.refresh(response);
         let cseq = response.cseq().map(|cseq| cseq.number).unwrap_or_default();
         stack.acknowledge(tx, &up.dialog, cseq, None);
         if let State::Ours { .. } = up.offers.state {
             up.offers.state = State::Stable;
-            stack.emit(self.id, LegEvent::OfferAnswered { sdp: sdp_of(response) });
+            stack.emit(
+                self.id,
+                LegEvent::OfferAnswered {
+                    sdp: sdp_of(response),
+                },
+            );
             self.offers_settled(now, stack);
         }
     }
 
     /// Before BYE: the peer's 200 has its ACK even where no answer was given.
     pub(super) fn settle_owed_ack(&mut self, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         if let State::AckOwed { tx, cseq } = up.offers.state {
             stack.acknowledge(tx, &up.dialog, cseq, None);
             up.offers.state = State::Stable;
@@ -314,7 +416,9 @@ impl Leg {
     }
 
     pub(super) fn offers_timeout(&mut self, now: Now, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         match &mut up.offers.state {
             State::Unacknowledged(waiting) => {
                 let mut out = Outputs::new();
@@ -343,7 +447,9 @@ impl Leg {
 
     /// 64·T1 without ACK: BYE, RFC 3261 §13.3.1.4.
     fn never_acknowledged(&mut self, now: Now, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         let headers = match &mut up.life {
             Life::Owed(headers) => std::mem::take(headers),
             Life::Standing | Life::Leaving | Life::Lingering { .. } => {
@@ -358,6 +464,10 @@ impl Leg {
 /// How long a re-INVITE waits after 491, in steps of 10 ms, RFC 3261 §14.1: 0 to 2 s, and 2.1 to 4 s
 /// for the side that chose the Call-ID.
 fn backoff(arriving: bool, random: u32) -> Duration {
-    let steps = if arriving { random % 201 } else { 210 + random % 191 };
+    let steps = if arriving {
+        random % 201
+    } else {
+        210 + random % 191
+    };
     Duration::from_millis(u64::from(steps) * 10)
 }

@@ -49,11 +49,17 @@ impl Referrer {
 
     /// The REFER was sent again with credentials.
     pub(super) fn renumber(&mut self, from: u32, to: u32) {
-        self.refers.iter_mut().filter(|refer| refer.id == from).for_each(|refer| refer.id = to);
+        self.refers
+            .iter_mut()
+            .filter(|refer| refer.id == from)
+            .for_each(|refer| refer.id = to);
     }
 
     fn close(&mut self, id: u32) {
-        self.refers.iter_mut().filter(|refer| refer.id == id).for_each(|refer| refer.open = false);
+        self.refers
+            .iter_mut()
+            .filter(|refer| refer.id == id)
+            .for_each(|refer| refer.open = false);
     }
 
     /// The REFER of a NOTIFY: by its id, else the latest open one.
@@ -100,20 +106,35 @@ impl Leg {
         let refer_to = [b"<", target, b">"].concat();
         let mut fields = vec![Header::new("Refer-To", refer_to)];
         fields.extend_from_slice(headers);
-        let extra = Extra { contact: true, headers: &fields, ..Extra::default() };
+        let extra = Extra {
+            contact: true,
+            headers: &fields,
+            ..Extra::default()
+        };
         self.request(now, stack, &Method::Refer, Purpose::Refer(0), extra);
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         up.referrer.begin(up.dialog.last_cseq());
     }
 
     pub(super) fn refer_answered(&mut self, now: Now, stack: &mut Stack, id: u32, reply: &Reply) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         let refer_sub = reply.message.as_ref().and_then(Message::refer_sub);
         if !(200..=299).contains(&reply.status) || refer_sub == Some(false) {
             up.referrer.close(id);
         }
         let (status, reason) = (reply.status, reply.reason.clone());
-        stack.emit(self.id, LegEvent::ReferAnswered { status, reason, refer_sub });
+        stack.emit(
+            self.id,
+            LegEvent::ReferAnswered {
+                status,
+                reason,
+                refer_sub,
+            },
+        );
         self.maybe_gone(now, stack, reply);
     }
 
@@ -121,11 +142,17 @@ impl Leg {
     pub(super) fn peer_notifies(&mut self, now: Now, stack: &mut Stack, incoming: &Incoming) {
         let request = &incoming.request;
         let event = request.event().ok().flatten();
-        if !event.as_ref().is_some_and(|event| event.package().eq_ignore_ascii_case(b"refer")) {
+        if !event
+            .as_ref()
+            .is_some_and(|event| event.package().eq_ignore_ascii_case(b"refer"))
+        {
             let refusal = Response::new(489).with_header("Allow-Events", "refer");
             return self.reply(now, stack, incoming, &refusal);
         }
-        let id = event.as_ref().and_then(|event| event.id()).and_then(|id| text(id).parse().ok());
+        let id = event
+            .as_ref()
+            .and_then(|event| event.id())
+            .and_then(|id| text(id).parse().ok());
         let Phase::Up(up) = &mut self.phase else {
             return self.reply(now, stack, incoming, &Response::new(481));
         };
@@ -141,7 +168,15 @@ impl Leg {
             Belongs::Open => {
                 self.reply(now, stack, incoming, &Response::new(200));
                 let fragment = request.body();
-                stack.emit(self.id, LegEvent::Notified { status, reason, fragment, terminated });
+                stack.emit(
+                    self.id,
+                    LegEvent::Notified {
+                        status,
+                        reason,
+                        fragment,
+                        terminated,
+                    },
+                );
                 self.lingers_no_longer(now, stack);
             }
         }
@@ -158,31 +193,49 @@ impl Leg {
     /// The peer's REFER.
     pub(super) fn peer_refers(&mut self, now: Now, stack: &mut Stack, incoming: Incoming) {
         let refusal = match &self.phase {
-            Phase::Up(up) if !self.is_standing() || up.referee.waiting.is_some() => Some(Response::new(491)),
+            Phase::Up(up) if !self.is_standing() || up.referee.waiting.is_some() => {
+                Some(Response::new(491))
+            }
             Phase::Up(_) => None,
             Phase::Arriving(_) | Phase::Calling(_) | Phase::Ended(_) => Some(Response::new(403)),
         };
         let target = match (refusal, incoming.request.refer_to()) {
             (Some(refusal), _) => Err(refusal),
-            (None, Ok(Some(target))) if incoming.request.count(HeaderName::ReferTo) == 1 => Ok(target),
+            (None, Ok(Some(target))) if incoming.request.count(HeaderName::ReferTo) == 1 => {
+                Ok(target)
+            }
             (None, _) => Err(Response::new(400).with_reason("Bad Refer-To")),
         };
         match (target, &mut self.phase) {
             (Err(refusal), _) => self.reply(now, stack, &incoming, &refusal),
             (Ok(target), Phase::Up(up)) => {
-                let referred_by = incoming.request.header(HeaderName::ReferredBy).map(|by| by.into_owned().into());
+                let referred_by = incoming
+                    .request
+                    .header(HeaderName::ReferredBy)
+                    .map(|by| by.into_owned().into());
                 let x_headers = x_headers(&incoming.request);
                 up.referee.waiting = Some(incoming);
                 let uri = target.uri().as_bytes().clone();
-                stack.emit(self.id, LegEvent::Referred { uri, referred_by, x_headers });
+                stack.emit(
+                    self.id,
+                    LegEvent::Referred {
+                        uri,
+                        referred_by,
+                        x_headers,
+                    },
+                );
             }
             (Ok(_), Phase::Arriving(_) | Phase::Calling(_) | Phase::Ended(_)) => {}
         }
     }
 
     pub(super) fn answer_refer(&mut self, now: Now, stack: &mut Stack, status: u16) {
-        let Phase::Up(up) = &mut self.phase else { return };
-        let Some(incoming) = up.referee.waiting.take() else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        let Some(incoming) = up.referee.waiting.take() else {
+            return;
+        };
         let unwanted = incoming.request.refer_sub() == Some(false);
         let mut response = Response::new(status.clamp(200, 699));
         if (200..=299).contains(&status) {
@@ -202,24 +255,52 @@ impl Leg {
         if !self.is_standing() {
             return;
         }
-        let Phase::Up(up) = &mut self.phase else { return };
-        let Some(event) = up.referee.subscription.clone() else { return };
-        let state = if terminated { "terminated;reason=noresource" } else { "active;expires=180" };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        let Some(event) = up.referee.subscription.clone() else {
+            return;
+        };
+        let state = if terminated {
+            "terminated;reason=noresource"
+        } else {
+            "active;expires=180"
+        };
         if terminated {
             up.referee.subscription = None;
         }
-        let headers = [Header::new("Event", event), Header::new("Subscription-State", state)];
+        let headers = [
+            Header::new("Event", event),
+            Header::new("Subscription-State", state),
+        ];
         let body = Bytes::from(format!("{}\r\n", fragment.trim_end()));
         let body = Some(("message/sipfrag;version=2.0", &body));
-        self.request(now, stack, &Method::Notify, Purpose::Notify, Extra { contact: true, headers: &headers, body });
+        self.request(
+            now,
+            stack,
+            &Method::Notify,
+            Purpose::Notify,
+            Extra {
+                contact: true,
+                headers: &headers,
+                body,
+            },
+        );
     }
 
     pub(super) fn notify_answered(&mut self, stack: &mut Stack, reply: &Reply) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         if reply.status >= 300 {
             up.referee.subscription = None;
         }
-        stack.emit(self.id, LegEvent::NotifyAnswered { status: reply.status });
+        stack.emit(
+            self.id,
+            LegEvent::NotifyAnswered {
+                status: reply.status,
+            },
+        );
     }
 }
 

@@ -62,12 +62,21 @@ impl Up {
 
     fn new(dialog: Dialog, offers: Offers) -> Self {
         let (referrer, referee) = (Referrer::default(), Referee::default());
-        Self { dialog, offers, referrer, referee, life: Life::Standing }
+        Self {
+            dialog,
+            offers,
+            referrer,
+            referee,
+            life: Life::Standing,
+        }
     }
 
     /// The peer's requests that have no final response yet.
     pub(super) fn open_requests(&self) -> impl Iterator<Item = &Incoming> {
-        self.offers.open_request().into_iter().chain(self.referee.open_request())
+        self.offers
+            .open_request()
+            .into_iter()
+            .chain(self.referee.open_request())
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Now> {
@@ -91,20 +100,28 @@ impl Leg {
 
     /// ACK of a 2xx, RFC 3261 §13.3.1.4.
     pub(crate) fn handle_ack(&mut self, now: Now, stack: &mut Stack, ack: &Message) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         let number = ack.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let Some(event) = up.offers.acknowledged(number, ack) else { return };
+        let Some(event) = up.offers.acknowledged(number, ack) else {
+            return;
+        };
         if let Life::Owed(headers) = &mut up.life {
             let headers = std::mem::take(headers);
             return self.send_bye(now, stack, &headers);
         }
-        event.into_iter().for_each(|event| stack.emit(self.id, event));
+        event
+            .into_iter()
+            .for_each(|event| stack.emit(self.id, event));
         self.offers_settled(now, stack);
     }
 
     /// The shell hangs up.
     pub(super) fn leave(&mut self, now: Now, stack: &mut Stack, headers: Vec<Header>) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         match &up.life {
             Life::Standing if up.offers.awaits_first_ack() => up.life = Life::Owed(headers),
             Life::Standing => {
@@ -119,7 +136,16 @@ impl Leg {
     /// Sends BYE, RFC 3261 §15.1.1; what is still open is ended with it.
     pub(super) fn send_bye(&mut self, now: Now, stack: &mut Stack, headers: &[Header]) {
         self.close(now, stack, Life::Leaving);
-        self.request(now, stack, &Method::Bye, Purpose::Bye, Extra { headers, ..Extra::default() });
+        self.request(
+            now,
+            stack,
+            &Method::Bye,
+            Purpose::Bye,
+            Extra {
+                headers,
+                ..Extra::default()
+            },
+        );
     }
 
     pub(super) fn bye_answered(&mut self, now: Now, stack: &mut Stack, reply: &Reply) {
@@ -146,19 +172,29 @@ impl Leg {
                 }
                 stack.emit(self.id, LegEvent::HungUp { reasons });
                 if lingers {
-                    self.close(now, stack, Life::Lingering { until: now + LINGER });
+                    self.close(
+                        now,
+                        stack,
+                        Life::Lingering {
+                            until: now + LINGER,
+                        },
+                    );
                 } else {
                     self.end(now, stack, Ended::HungUp);
                 }
             }
-            Phase::Calling(_) | Phase::Ended(_) => self.reply(now, stack, incoming, &Response::new(481)),
+            Phase::Calling(_) | Phase::Ended(_) => {
+                self.reply(now, stack, incoming, &Response::new(481))
+            }
         }
     }
 
     /// The session is over while the leg is not: the peer's open requests are answered 487
     /// (RFC 3261 §15.1.2).
     fn close(&mut self, now: Now, stack: &mut Stack, life: Life) {
-        let Phase::Up(up) = &mut self.phase else { return };
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
         up.life = life;
         let open: Vec<Incoming> = up.open_requests().cloned().collect();
         up.offers.stop();
@@ -178,7 +214,10 @@ impl Leg {
 
     pub(super) fn inform(&mut self, now: Now, stack: &mut Stack, content_type: &str, body: &Bytes) {
         if self.is_standing() {
-            let extra = Extra { body: Some((content_type, body)), ..Extra::default() };
+            let extra = Extra {
+                body: Some((content_type, body)),
+                ..Extra::default()
+            };
             self.request(now, stack, &Method::Info, Purpose::Info, extra);
         }
     }

@@ -6,7 +6,9 @@ use timebase::Now;
 
 use super::session::Up;
 use super::{Leg, Phase};
-use crate::answers::{ALLOW, SDP, SUPPORTED, allows_refer, reasons_of, sdp_of, with_headers, with_sdp};
+use crate::answers::{
+    ALLOW, SDP, SUPPORTED, allows_refer, reasons_of, sdp_of, with_headers, with_sdp,
+};
 use crate::dialog::{Dialog, tag_of, tagged};
 use crate::flow::Flow;
 use crate::stack::{Purpose, Reply, Stack};
@@ -61,7 +63,14 @@ impl Leg {
         let request = invitation(stack, &place, &tag, &call_id, &contact, cseq);
         let tx = stack.send(now, place.flow, request, Purpose::Invite, Some(place.leg))?;
         let offered = place.sdp.is_some();
-        let calling = Calling { flow: place.flow, tx, contact, cseq, offered, cancel: Cancel::No };
+        let calling = Calling {
+            flow: place.flow,
+            tx,
+            contact,
+            cseq,
+            offered,
+            cancel: Cancel::No,
+        };
         Some(Self {
             id: place.leg,
             tag,
@@ -77,14 +86,22 @@ impl Leg {
 
     /// A provisional response to the INVITE, of any early dialog.
     pub(crate) fn handle_provisional(&mut self, now: Now, stack: &mut Stack, response: &Message) {
-        let Phase::Calling(calling) = &mut self.phase else { return };
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
         if let Cancel::Wanted(headers) = &mut calling.cancel {
             let headers = std::mem::take(headers);
             return self.send_cancel(now, stack, &headers);
         }
         let status = response.status().unwrap_or_default();
         if status > 100 && calling.is_wanted() {
-            stack.emit(self.id, LegEvent::Progress { status, sdp: sdp_of(response) });
+            stack.emit(
+                self.id,
+                LegEvent::Progress {
+                    status,
+                    sdp: sdp_of(response),
+                },
+            );
         }
     }
 
@@ -95,11 +112,14 @@ impl Leg {
 
     /// Whether the leg's own dialog is the one with this tag, so that its 2xx only waits for its ACK.
     pub(crate) fn answers_to(&self, remote_tag: &[u8]) -> bool {
-        self.dialog().is_some_and(|dialog| dialog.remote_tag == remote_tag)
+        self.dialog()
+            .is_some_and(|dialog| dialog.remote_tag == remote_tag)
     }
 
     pub(super) fn invite_answered(&mut self, now: Now, stack: &mut Stack, tx: TxId, reply: &Reply) {
-        let Phase::Calling(calling) = &self.phase else { return };
+        let Phase::Calling(calling) = &self.phase else {
+            return;
+        };
         match (reply.status, &reply.message) {
             (200..=299, Some(response)) => {
                 let request = stack.client(tx).map(|client| client.request.clone());
@@ -115,8 +135,17 @@ impl Leg {
         }
     }
 
-    fn answered(&mut self, now: Now, stack: &mut Stack, tx: TxId, dialog: Dialog, response: &Message) {
-        let Phase::Calling(calling) = &self.phase else { return };
+    fn answered(
+        &mut self,
+        now: Now,
+        stack: &mut Stack,
+        tx: TxId,
+        dialog: Dialog,
+        response: &Message,
+    ) {
+        let Phase::Calling(calling) = &self.phase else {
+            return;
+        };
         let (cseq, offered, wanted) = (calling.cseq, calling.offered, calling.is_wanted());
         self.allows_refer = allows_refer(response).unwrap_or(true);
         if offered || !wanted {
@@ -126,7 +155,13 @@ impl Leg {
         self.phase = Phase::Up(Box::new(Up::connected(dialog, owed, cseq)));
         if wanted {
             let allow_refer = self.allows_refer;
-            stack.emit(self.id, LegEvent::Answered { sdp: sdp_of(response), allow_refer });
+            stack.emit(
+                self.id,
+                LegEvent::Answered {
+                    sdp: sdp_of(response),
+                    allow_refer,
+                },
+            );
         } else {
             self.leave(now, stack, Vec::new());
         }
@@ -137,7 +172,10 @@ impl Leg {
         let event = LegEvent::Refused {
             status: reply.status,
             reason: reply.reason.clone(),
-            contacts: message.filter(|_| reply.status < 400).map(contacts_of).unwrap_or_default(),
+            contacts: message
+                .filter(|_| reply.status < 400)
+                .map(contacts_of)
+                .unwrap_or_default(),
             reasons: message.map(reasons_of).unwrap_or_default(),
             retry_after: message.and_then(Message::retry_after),
         };
@@ -146,7 +184,9 @@ impl Leg {
     }
 
     pub(super) fn cancel(&mut self, now: Now, stack: &mut Stack, headers: Vec<Header>) {
-        let Phase::Calling(calling) = &mut self.phase else { return };
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
         if !calling.is_wanted() {
             return;
         }
@@ -158,9 +198,13 @@ impl Leg {
     }
 
     fn send_cancel(&mut self, now: Now, stack: &mut Stack, headers: &[Header]) {
-        let Phase::Calling(calling) = &mut self.phase else { return };
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
         calling.cancel = Cancel::Sent;
-        let Some(client) = stack.client(calling.tx) else { return };
+        let Some(client) = stack.client(calling.tx) else {
+            return;
+        };
         let plain = Message::parse(cancel_for(&client.request), &sip_message::Limits::default());
         let Ok(mut cancel) = plain else { return };
         for header in headers {
@@ -172,7 +216,14 @@ impl Leg {
 }
 
 /// The INVITE, RFC 3261 §8.1.1 and §13.2.1.
-fn invitation(stack: &mut Stack, place: &Place, tag: &[u8], call_id: &[u8], contact: &[u8], cseq: u32) -> Message {
+fn invitation(
+    stack: &mut Stack,
+    place: &Place,
+    tag: &[u8],
+    call_id: &[u8],
+    contact: &[u8],
+    cseq: u32,
+) -> Message {
     let via = stack.via(&place.flow);
     let builder = Builder::request(&Method::Invite, &place.uri)
         .field("Via", via)
@@ -196,7 +247,12 @@ fn contacts_of(response: &Message) -> Vec<Bytes> {
     let mut contacts: Vec<(u32, Bytes)> = response
         .contacts()
         .filter_map(Result::ok)
-        .map(|contact| (thousandths(contact.params().get("q")), contact.uri().as_bytes().clone()))
+        .map(|contact| {
+            (
+                thousandths(contact.params().get("q")),
+                contact.uri().as_bytes().clone(),
+            )
+        })
         .collect();
     contacts.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
     contacts.into_iter().map(|(_, uri)| uri).collect()
@@ -204,7 +260,9 @@ fn contacts_of(response: &Message) -> Vec<Bytes> {
 
 /// A `q` value in thousandths; 1 where it is absent or unreadable.
 fn thousandths(q: Option<&[u8]>) -> u32 {
-    let value = q.and_then(|q| std::str::from_utf8(q).ok()).and_then(|q| q.parse::<f32>().ok());
+    let value = q
+        .and_then(|q| std::str::from_utf8(q).ok())
+        .and_then(|q| q.parse::<f32>().ok());
     value.map_or(1000, |value| (value.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 

@@ -39,17 +39,41 @@ impl Arriving {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now, stack: &mut Stack) {
-        if let Some(ringing) = self.ringing.as_mut().filter(|ringing| now >= ringing.repeat) {
+        if let Some(ringing) = self
+            .ringing
+            .as_mut()
+            .filter(|ringing| now >= ringing.repeat)
+        {
             ringing.repeat = now + PROVISIONAL_EVERY;
-            stack.respond(now, self.incoming.tx, ringing.status, ringing.response.clone());
+            stack.respond(
+                now,
+                self.incoming.tx,
+                ringing.status,
+                ringing.response.clone(),
+            );
         }
     }
 
     /// A response that makes or confirms the dialog, RFC 3261 §12.1.1.
-    fn response(&self, stack: &Stack, status: u16, headers: &[Header], sdp: Option<&Bytes>) -> Message {
-        let response = Response { status, reason: None, headers: Vec::new() };
+    fn response(
+        &self,
+        stack: &Stack,
+        status: u16,
+        headers: &[Header],
+        sdp: Option<&Bytes>,
+    ) -> Message {
+        let response = Response {
+            status,
+            reason: None,
+            headers: Vec::new(),
+        };
         let builder = stack
-            .compose(&self.incoming.request, self.incoming.flow, &response, &self.dialog.local_tag)
+            .compose(
+                &self.incoming.request,
+                self.incoming.flow,
+                &response,
+                &self.dialog.local_tag,
+            )
             .copy(&self.incoming.request, HeaderName::RecordRoute)
             .field("Contact", &self.dialog.contact)
             .field("Allow", ALLOW)
@@ -65,13 +89,23 @@ impl Leg {
         let target = invitation.request.target().ok();
         let contact = stack.contact(&invitation.flow, target.as_ref());
         let dialog = Dialog::answering(&invitation.request, &tag, invitation.flow, contact)?;
-        let incoming = stack.serve(now, &invitation.request, invitation.flow, Some(invitation.leg))?;
+        let incoming = stack.serve(
+            now,
+            &invitation.request,
+            invitation.flow,
+            Some(invitation.leg),
+        )?;
         stack.reply(now, &incoming, &Response::new(100), &[]);
         let rule = stack.config.trunks.get(invitation.trunk.0 as usize);
         let credentials = rule.and_then(|rule| rule.outbound_auth.clone());
         let call_id = dialog.call_id.clone();
         let offered = invitation.offer.is_some();
-        let arriving = Box::new(Arriving { dialog, incoming, offered, ringing: None });
+        let arriving = Box::new(Arriving {
+            dialog,
+            incoming,
+            offered,
+            ringing: None,
+        });
         Some(Self {
             id: invitation.leg,
             tag,
@@ -86,34 +120,64 @@ impl Leg {
     }
 
     pub(super) fn ring(&mut self, now: Now, stack: &mut Stack, status: u16, sdp: Option<&Bytes>) {
-        let Phase::Arriving(arriving) = &mut self.phase else { return };
+        let Phase::Arriving(arriving) = &mut self.phase else {
+            return;
+        };
         let status = status.clamp(101, 199);
         let response = arriving.response(stack, status, &[], sdp).bytes().clone();
         stack.respond(now, arriving.incoming.tx, status, response.clone());
-        arriving.ringing = Some(Ringing { status, response, repeat: now + PROVISIONAL_EVERY });
+        arriving.ringing = Some(Ringing {
+            status,
+            response,
+            repeat: now + PROVISIONAL_EVERY,
+        });
     }
 
     pub(super) fn accept(&mut self, now: Now, stack: &mut Stack, sdp: &Bytes, headers: &[Header]) {
-        let Phase::Arriving(arriving) = &self.phase else { return };
-        let response = arriving.response(stack, 200, headers, Some(sdp)).bytes().clone();
+        let Phase::Arriving(arriving) = &self.phase else {
+            return;
+        };
+        let response = arriving
+            .response(stack, 200, headers, Some(sdp))
+            .bytes()
+            .clone();
         stack.respond(now, arriving.incoming.tx, 200, response.clone());
-        let up = Up::answered(now, stack, arriving.dialog.clone(), &arriving.incoming, response, !arriving.offered);
+        let up = Up::answered(
+            now,
+            stack,
+            arriving.dialog.clone(),
+            &arriving.incoming,
+            response,
+            !arriving.offered,
+        );
         self.phase = Phase::Up(Box::new(up));
     }
 
     pub(super) fn refuse(&mut self, now: Now, stack: &mut Stack, response: &Response) {
-        let Phase::Arriving(arriving) = &self.phase else { return };
+        let Phase::Arriving(arriving) = &self.phase else {
+            return;
+        };
         let status = response.status.clamp(300, 699);
-        let response = Response { status, ..response.clone() };
+        let response = Response {
+            status,
+            ..response.clone()
+        };
         stack.reply(now, &arriving.incoming, &response, &self.tag);
         self.end(now, stack, Ended::Refused(status));
     }
 
     /// CANCEL, RFC 3261 §9.2; the CANCEL itself has been answered.
     pub(crate) fn peer_cancels(&mut self, now: Now, stack: &mut Stack, cancel: &Message) {
-        let Phase::Arriving(arriving) = &self.phase else { return };
+        let Phase::Arriving(arriving) = &self.phase else {
+            return;
+        };
         stack.reply(now, &arriving.incoming, &Response::new(487), &self.tag);
-        stack.emit(self.id, LegEvent::Cancelled { reasons: reasons_of(cancel) });
+        stack.emit(
+            self.id,
+            LegEvent::Cancelled {
+                reasons: reasons_of(cancel),
+            },
+        );
         self.end(now, stack, Ended::Cancelled);
     }
 }

@@ -16,16 +16,23 @@ fn a_good_invite_is_offered_to_the_shell_and_gets_100_on_admission() {
     assert_eq!(invitation.offer.as_deref(), Some(crlf(SDP).as_bytes()));
     assert_eq!(invitation.caller.user.as_deref(), Some("ann"));
     assert_eq!(invitation.caller.display.as_deref(), Some("Ann"));
-    assert_eq!(invitation.caller.x_headers, [("X-ASAPP-CallTransferId".to_owned(), "t-1".to_owned())]);
+    assert_eq!(
+        invitation.caller.x_headers,
+        [("X-ASAPP-CallTransferId".to_owned(), "t-1".to_owned())]
+    );
     assert!(invitation.allow_refer && invitation.leg.is_arriving());
     assert_eq!(bench.said(), ["100 INVITE"]);
 }
 
 #[test]
 fn conflicting_content_lengths_get_400() {
-    let text = Req::invite().text().replace("Content-Length:", "Content-Length: 3\nContent-Length:");
+    let text = Req::invite()
+        .text()
+        .replace("Content-Length:", "Content-Length: 3\nContent-Length:");
     assert_eq!(verdict(gateway(), &text).0, Some(400));
-    let text = Req::invite().text().replace("Content-Length: ", "Content-Length: -");
+    let text = Req::invite()
+        .text()
+        .replace("Content-Length: ", "Content-Length: -");
     assert_eq!(verdict(gateway(), &text).0, Some(400));
 }
 
@@ -53,7 +60,10 @@ fn strangers_get_403_without_digest_and_a_challenge_with_it() {
     let mut config = gateway();
     config.trunks = vec![trunk(&["198.51.100.0/24"])];
     assert_eq!(verdict(config.clone(), &Req::invite().text()).0, Some(403));
-    config.trunks.push(with_digest(trunk(&[]), &[Algorithm::Sha256, Algorithm::Md5]));
+    config.trunks.push(with_digest(
+        trunk(&[]),
+        &[Algorithm::Sha256, Algorithm::Md5],
+    ));
     let (status, answer) = verdict(config.clone(), &Req::invite().text());
     let challenges: Vec<String> = answer
         .unwrap()
@@ -61,7 +71,10 @@ fn strangers_get_403_without_digest_and_a_challenge_with_it() {
         .map(|field| String::from_utf8(field.value().into_owned()).unwrap())
         .collect();
     assert_eq!(status, Some(401));
-    assert!(challenges[0].contains("algorithm=SHA-256") && challenges[1].contains("algorithm=MD5"), "{challenges:?}");
+    assert!(
+        challenges[0].contains("algorithm=SHA-256") && challenges[1].contains("algorithm=MD5"),
+        "{challenges:?}"
+    );
     config.unauthenticated = Unauthenticated::Silence;
     assert_eq!(verdict(config, &Req::invite().text()).0, None);
 }
@@ -80,14 +93,23 @@ fn an_address_that_needs_digest_too_is_challenged() {
 #[test]
 fn a_mapped_address_is_an_ipv4_address() {
     let mut bench = Bench::new(gateway());
-    let flow = Flow::udp("[::1]:5060".parse().unwrap(), "[::ffff:192.0.2.9]:5070".parse().unwrap());
+    let flow = Flow::udp(
+        "[::1]:5060".parse().unwrap(),
+        "[::ffff:192.0.2.9]:5070".parse().unwrap(),
+    );
     bench.hear_from(flow, &Req::invite().text());
     assert_eq!(bench.said(), ["100 INVITE"]);
 }
 
 #[test]
 fn methods_get_501_or_405_with_allow() {
-    for (method, expected) in [("FLY", 501), ("REGISTER", 405), ("SUBSCRIBE", 405), ("MESSAGE", 405), ("PUBLISH", 405)] {
+    for (method, expected) in [
+        ("FLY", 501),
+        ("REGISTER", 405),
+        ("SUBSCRIBE", 405),
+        ("MESSAGE", 405),
+        ("PUBLISH", 405),
+    ] {
         let (status, answer) = verdict(gateway(), &Req::new(method, "m", 1).text());
         assert_eq!(status, Some(expected), "{method}");
         assert!(field(&answer.unwrap(), "Allow").contains("INVITE"));
@@ -98,7 +120,11 @@ fn methods_get_501_or_405_with_allow() {
 fn requests_of_dialogs_that_are_unknown_get_481() {
     for method in ["BYE", "INFO", "UPDATE", "NOTIFY", "PRACK"] {
         assert_eq!(status_of(&Req::new(method, "m", 1)), Some(481), "{method}");
-        assert_eq!(status_of(&Req::new(method, "m", 1).to("nobody")), Some(481), "{method}");
+        assert_eq!(
+            status_of(&Req::new(method, "m", 1).to("nobody")),
+            Some(481),
+            "{method}"
+        );
     }
     assert_eq!(status_of(&Req::invite().to("nobody")), Some(481));
     assert_eq!(status_of(&Req::new("CANCEL", "m", 1)), Some(481));
@@ -106,26 +132,45 @@ fn requests_of_dialogs_that_are_unknown_get_481() {
 
 #[test]
 fn refer_outside_a_dialog_gets_403() {
-    assert_eq!(status_of(&Req::new("REFER", "r", 1).line("Refer-To: <sip:x@example.com>")), Some(403));
+    assert_eq!(
+        status_of(&Req::new("REFER", "r", 1).line("Refer-To: <sip:x@example.com>")),
+        Some(403)
+    );
 }
 
 #[test]
 fn the_scheme_is_judged_before_the_user() {
     assert_eq!(status_of(&Req::invite().uri("tel:+1555")), Some(416));
-    assert_eq!(status_of(&Req::invite().uri("sip:stranger@192.0.2.1")), Some(404));
+    assert_eq!(
+        status_of(&Req::invite().uri("sip:stranger@192.0.2.1")),
+        Some(404)
+    );
     assert_eq!(status_of(&Req::invite().uri("sip:192.0.2.1")), Some(404));
-    assert_eq!(status_of(&Req::invite().uri("sips:agent@whoever.example")), Some(100));
+    assert_eq!(
+        status_of(&Req::invite().uri("sips:agent@whoever.example")),
+        Some(100)
+    );
 }
 
 #[test]
 fn extensions_that_we_lack_get_420_and_are_named() {
-    let (status, answer) = verdict(gateway(), &Req::invite().line("Require: 100rel, norefersub, explicitsub").text());
-    assert_eq!((status, field(&answer.unwrap(), "Unsupported").as_str()), (Some(420), "100rel, explicitsub"));
+    let (status, answer) = verdict(
+        gateway(),
+        &Req::invite()
+            .line("Require: 100rel, norefersub, explicitsub")
+            .text(),
+    );
+    assert_eq!(
+        (status, field(&answer.unwrap(), "Unsupported").as_str()),
+        (Some(420), "100rel, explicitsub")
+    );
 }
 
 #[test]
 fn our_own_via_gets_482() {
-    let text = Req::invite().line("Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx").text();
+    let text = Req::invite()
+        .line("Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx")
+        .text();
     assert_eq!(verdict(gateway(), &text).0, Some(482));
 }
 
@@ -155,21 +200,38 @@ fn the_same_invite_by_another_path_gets_482() {
 
 #[test]
 fn a_body_that_is_not_sdp_gets_415_unless_it_may_be_ignored() {
-    let text = Req::invite().without("Content-Type").line("Content-Type: text/plain").body("hello");
+    let text = Req::invite()
+        .without("Content-Type")
+        .line("Content-Type: text/plain")
+        .body("hello");
     let (status, answer) = verdict(gateway(), &text.text());
     assert_eq!(status, Some(415));
     assert!(field(&answer.unwrap(), "Accept").contains("application/sdp"));
-    assert_eq!(status_of(&text.line("Content-Disposition: session; handling = optional")), Some(100));
-    assert_eq!(status_of(&Req::invite().line("Content-Encoding: gzip")), Some(415));
+    assert_eq!(
+        status_of(&text.line("Content-Disposition: session; handling = optional")),
+        Some(100)
+    );
+    assert_eq!(
+        status_of(&Req::invite().line("Content-Encoding: gzip")),
+        Some(415)
+    );
 }
 
 #[test]
 fn sdp_is_found_in_a_multipart_body() {
-    let body = format!("--b\nContent-Type: text/plain\n\nhi\n--b\nContent-Type: application/sdp\n\n{SDP}\n--b--\n");
+    let body = format!(
+        "--b\nContent-Type: text/plain\n\nhi\n--b\nContent-Type: application/sdp\n\n{SDP}\n--b--\n"
+    );
     let mut bench = Bench::new(gateway());
-    let request = Req::invite().without("Content-Type").line("Content-Type: multipart/mixed;boundary=b").body(&body);
+    let request = Req::invite()
+        .without("Content-Type")
+        .line("Content-Type: multipart/mixed;boundary=b")
+        .body(&body);
     bench.hear(&request.text());
-    assert_eq!(bench.invited[0].offer.as_deref(), Some(crlf(SDP).as_bytes()));
+    assert_eq!(
+        bench.invited[0].offer.as_deref(),
+        Some(crlf(SDP).as_bytes())
+    );
 }
 
 #[test]
@@ -178,20 +240,27 @@ fn the_transfer_header_must_be_there_once() {
     for request in [
         none.clone(),
         none.clone().line("X-ASAPP-CallTransferId:  "),
-        none.clone().line("X-ASAPP-CallTransferId: a").line("x-asapp-calltransferid: b"),
+        none.clone()
+            .line("X-ASAPP-CallTransferId: a")
+            .line("x-asapp-calltransferid: b"),
     ] {
         let (status, answer) = verdict(gateway(), &request.text());
         let reason = String::from_utf8(answer.unwrap().reason_phrase().unwrap().to_vec()).unwrap();
         assert_eq!(status, Some(400));
         assert!(reason.contains("X-ASAPP-CallTransferId"), "{reason}");
     }
-    let twice = none.line("X-ASAPP-CallTransferId: a").line("x-asapp-calltransferid:  a ");
+    let twice = none
+        .line("X-ASAPP-CallTransferId: a")
+        .line("x-asapp-calltransferid:  a ");
     assert_eq!(status_of(&twice), Some(100));
 }
 
 #[test]
 fn earlier_rows_win_over_later_ones() {
-    let worst = Req::invite().without("X-ASAPP").uri("tel:1").line("Require: 100rel");
+    let worst = Req::invite()
+        .without("X-ASAPP")
+        .uri("tel:1")
+        .line("Require: 100rel");
     let mut strangers = gateway();
     strangers.trunks.clear();
     assert_eq!(verdict(strangers, &worst.text()).0, Some(403));
@@ -202,9 +271,18 @@ fn earlier_rows_win_over_later_ones() {
 
 #[test]
 fn a_full_node_says_503_with_retry_after() {
-    let config = EndpointConfig { bounds: Bounds { legs: 0, transactions: 10 }, ..gateway() };
+    let config = EndpointConfig {
+        bounds: Bounds {
+            legs: 0,
+            transactions: 10,
+        },
+        ..gateway()
+    };
     let (status, answer) = verdict(config, &Req::invite().text());
-    assert_eq!((status, field(&answer.unwrap(), "Retry-After").as_str()), (Some(503), "1"));
+    assert_eq!(
+        (status, field(&answer.unwrap(), "Retry-After").as_str()),
+        (Some(503), "1")
+    );
 }
 
 #[test]
@@ -215,7 +293,10 @@ fn the_shells_refusal_has_the_same_tag_for_the_same_invite() {
     for _ in 0..2 {
         bench.hear(&Req::invite().text());
         let invitation = Box::new(bench.invited.last().unwrap().clone());
-        bench.input(Input::Refuse { invitation, refusal: refusal(486) });
+        bench.input(Input::Refuse {
+            invitation,
+            refusal: refusal(486),
+        });
         tags.push(our_tag(bench.last()));
     }
     assert_eq!(bench.said(), ["486 INVITE", "486 INVITE"]);
@@ -238,7 +319,11 @@ fn options_is_answered_for_any_user_and_503_while_draining() {
     let (status, answer) = verdict(gateway(), &request.text());
     let answer = answer.unwrap();
     assert_eq!(status, Some(200));
-    assert!(["Allow", "Accept", "Supported"].iter().all(|name| !field(&answer, name).is_empty()));
+    assert!(
+        ["Allow", "Accept", "Supported"]
+            .iter()
+            .all(|name| !field(&answer, name).is_empty())
+    );
     let mut bench = Bench::new(gateway());
     bench.input(Input::Drain(true));
     bench.hear(&request.text());
@@ -247,7 +332,10 @@ fn options_is_answered_for_any_user_and_503_while_draining() {
 
 #[test]
 fn an_ack_is_never_answered_and_stray_responses_are_absorbed() {
-    let mut bench = Bench::new(EndpointConfig { trunks: Vec::new(), ..gateway() });
+    let mut bench = Bench::new(EndpointConfig {
+        trunks: Vec::new(),
+        ..gateway()
+    });
     bench.hear(&Req::new("ACK", "a", 1).text());
     bench.hear(&Req::new("ACK", "a", 1).to("nobody").text());
     bench.hear("SIP/2.0 200 OK\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKno\nFrom: <sip:a@b>;tag=1\nTo: <sip:a@b>;tag=2\nCall-ID: c\nCSeq: 1 INVITE\nContent-Length: 0\n\n");
@@ -258,11 +346,23 @@ fn an_ack_is_never_answered_and_stray_responses_are_absorbed() {
 #[test]
 fn answers_go_to_the_source_port_only_where_rport_asks_for_it() {
     let mut bench = Bench::new(gateway());
-    let flow = Flow::udp("192.0.2.1:5060".parse().unwrap(), "192.0.2.77:1234".parse().unwrap());
+    let flow = Flow::udp(
+        "192.0.2.1:5060".parse().unwrap(),
+        "192.0.2.77:1234".parse().unwrap(),
+    );
     bench.hear_from(flow, &Req::new("OPTIONS", "o", 1).text());
     let (to, answer) = bench.sent.pop().unwrap();
     assert_eq!(to.remote, "192.0.2.77:1234".parse().unwrap());
-    assert!(field(&answer, "Via").contains("received=192.0.2.77") && field(&answer, "Via").contains("rport=1234"));
-    bench.hear_from(flow, &Req::new("OPTIONS", "o", 1).text().replace(";rport", ""));
-    assert_eq!(bench.sent.pop().unwrap().0.remote, "192.0.2.77:5070".parse().unwrap());
+    assert!(
+        field(&answer, "Via").contains("received=192.0.2.77")
+            && field(&answer, "Via").contains("rport=1234")
+    );
+    bench.hear_from(
+        flow,
+        &Req::new("OPTIONS", "o", 1).text().replace(";rport", ""),
+    );
+    assert_eq!(
+        bench.sent.pop().unwrap().0.remote,
+        "192.0.2.77:5070".parse().unwrap()
+    );
 }

@@ -5,23 +5,50 @@ use super::*;
 #[test]
 fn a_call_is_rung_answered_acknowledged_and_ended_by_the_caller() {
     let mut bench = Bench::new(gateway());
-    bench.hear(&Req::invite().line("Record-Route: <sip:192.0.2.9:5070;lr>").text());
+    bench.hear(
+        &Req::invite()
+            .line("Record-Route: <sip:192.0.2.9:5070;lr>")
+            .text(),
+    );
     let leg = bench.leg();
-    bench.command(leg, Command::Ring { status: 180, sdp: None });
+    bench.command(
+        leg,
+        Command::Ring {
+            status: 180,
+            sdp: None,
+        },
+    );
     bench.command(leg, accept());
     let answer = bench.last();
     assert_eq!(field(answer, "Contact"), "<sip:agent@192.0.2.1:5060>");
     assert_eq!(field(answer, "Record-Route"), "<sip:192.0.2.9:5070;lr>");
     assert!(!field(answer, "Allow").is_empty() && !field(answer, "Supported").is_empty());
     let tag = our_tag(answer);
-    assert_eq!(our_tag(&bench.sent[1].1), tag, "180 and 200 make one dialog");
+    assert_eq!(
+        our_tag(&bench.sent[1].1),
+        tag,
+        "180 and 200 make one dialog"
+    );
     bench.hear(&Req::new("ACK", "a", 1).to(&tag).text());
-    bench.hear(&Req::new("BYE", "b", 2).to(&tag).line("Reason: Q.850;cause=16;text=\"bye\"").text());
-    assert_eq!(bench.said(), ["100 INVITE", "180 INVITE", "200 INVITE", "200 BYE"]);
+    bench.hear(
+        &Req::new("BYE", "b", 2)
+            .to(&tag)
+            .line("Reason: Q.850;cause=16;text=\"bye\"")
+            .text(),
+    );
+    assert_eq!(
+        bench.said(),
+        ["100 INVITE", "180 INVITE", "200 INVITE", "200 BYE"]
+    );
     let told = bench.told();
     assert_eq!(told[0], LegEvent::Confirmed { answer: None });
-    let LegEvent::HungUp { reasons } = &told[1] else { panic!("{told:?}") };
-    assert_eq!((reasons[0].protocol.as_str(), reasons[0].cause), ("Q.850", Some(16)));
+    let LegEvent::HungUp { reasons } = &told[1] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (reasons[0].protocol.as_str(), reasons[0].cause),
+        ("Q.850", Some(16))
+    );
     assert_eq!(told[2..], [ended(Ended::HungUp)]);
 }
 
@@ -41,7 +68,16 @@ fn the_200_is_repeated_until_its_ack_and_without_it_the_call_ends() {
     bench.hear(&Req::invite().text());
     bench.command(bench.leg(), accept());
     bench.pass(4.0);
-    assert_eq!(bench.said(), ["100 INVITE", "200 INVITE", "200 INVITE", "200 INVITE", "200 INVITE"]);
+    assert_eq!(
+        bench.said(),
+        [
+            "100 INVITE",
+            "200 INVITE",
+            "200 INVITE",
+            "200 INVITE",
+            "200 INVITE"
+        ]
+    );
     assert_eq!(bench.endpoint.counters().retransmitted, 3);
     bench.pass(28.5);
     assert_eq!(bench.told(), [ended(Ended::NoAck)]);
@@ -55,16 +91,37 @@ fn an_invite_without_offer_gets_ours_and_its_answer_comes_in_the_ack() {
     assert_eq!(bench.invited[0].offer, None);
     bench.command(bench.leg(), accept());
     let tag = our_tag(bench.last());
-    bench.hear(&Req::new("ACK", "a", 1).to(&tag).line("Content-Type: application/sdp").body(SDP).text());
-    assert_eq!(bench.told(), [LegEvent::Confirmed { answer: Some(Bytes::from(crlf(SDP))) }]);
+    bench.hear(
+        &Req::new("ACK", "a", 1)
+            .to(&tag)
+            .line("Content-Type: application/sdp")
+            .body(SDP)
+            .text(),
+    );
+    assert_eq!(
+        bench.told(),
+        [LegEvent::Confirmed {
+            answer: Some(Bytes::from(crlf(SDP)))
+        }]
+    );
 }
 
 #[test]
 fn cancel_ends_a_call_that_is_not_answered() {
     let mut bench = Bench::new(gateway());
     bench.hear(&Req::invite().text());
-    bench.command(bench.leg(), Command::Ring { status: 180, sdp: None });
-    bench.hear(&Req::new("CANCEL", "one", 1).line("Reason: SIP;cause=200").text());
+    bench.command(
+        bench.leg(),
+        Command::Ring {
+            status: 180,
+            sdp: None,
+        },
+    );
+    bench.hear(
+        &Req::new("CANCEL", "one", 1)
+            .line("Reason: SIP;cause=200")
+            .text(),
+    );
     let said = bench.said();
     assert_eq!(said[2..], ["200 CANCEL", "487 INVITE"]);
     let told = bench.told();
@@ -88,7 +145,10 @@ fn cancel_that_crosses_the_200_changes_nothing() {
 fn a_refused_call_ends_and_its_answer_is_repeated_until_the_ack() {
     let mut bench = Bench::new(gateway());
     bench.hear(&Req::invite().text());
-    bench.command(bench.leg(), Command::Refuse(refusal(486).with_header("Warning", "399 x \"y\"")));
+    bench.command(
+        bench.leg(),
+        Command::Refuse(refusal(486).with_header("Warning", "399 x \"y\"")),
+    );
     assert_eq!(bench.told(), [ended(Ended::Refused(486))]);
     bench.pass(0.6);
     let tag = our_tag(bench.last());
@@ -144,7 +204,10 @@ fn byes_that_cross_are_both_answered() {
     bench.hear(&Req::new("BYE", "b", 2).to(&tag).text());
     bench.hear(&answer_to(&bye, 481, "", "", ""));
     assert_eq!(bench.said(), ["BYE", "200 BYE"]);
-    assert_eq!(bench.told(), [LegEvent::HungUp { reasons: vec![] }, ended(Ended::HungUp)]);
+    assert_eq!(
+        bench.told(),
+        [LegEvent::HungUp { reasons: vec![] }, ended(Ended::HungUp)]
+    );
 }
 
 #[test]
@@ -153,7 +216,11 @@ fn a_bye_that_nobody_answers_ends_the_leg_with_408() {
     bench.command(leg, hang_up());
     bench.pass(32.1);
     assert_eq!(bench.told(), [ended(Ended::ByeAnswered(408))]);
-    assert_eq!(bench.said().len(), 11, "timer E: 0, 0.5, 1.5, 3.5, 7.5, then every 4 s");
+    assert_eq!(
+        bench.said().len(),
+        11,
+        "timer E: 0, 0.5, 1.5, 3.5, 7.5, then every 4 s"
+    );
 }
 
 #[test]
@@ -167,10 +234,16 @@ fn a_lower_sequence_number_gets_500() {
 #[test]
 fn requests_inside_the_dialog_come_from_its_trunk_or_get_403() {
     let (mut bench, _, tag) = standing();
-    let elsewhere = Flow::udp("192.0.2.1:5060".parse().unwrap(), "203.0.113.5:5060".parse().unwrap());
+    let elsewhere = Flow::udp(
+        "192.0.2.1:5060".parse().unwrap(),
+        "203.0.113.5:5060".parse().unwrap(),
+    );
     bench.hear_from(elsewhere, &Req::new("BYE", "b", 2).to(&tag).text());
     assert_eq!(bench.said(), ["403 BYE"]);
-    let same_trunk = Flow { remote: "192.0.2.200:9".parse().unwrap(), ..elsewhere };
+    let same_trunk = Flow {
+        remote: "192.0.2.200:9".parse().unwrap(),
+        ..elsewhere
+    };
     bench.hear_from(same_trunk, &Req::new("BYE", "c", 3).to(&tag).text());
     assert_eq!(bench.said(), ["200 BYE"]);
 }
@@ -178,15 +251,38 @@ fn requests_inside_the_dialog_come_from_its_trunk_or_get_403() {
 #[test]
 fn info_and_options_inside_the_dialog_are_answered() {
     let (mut bench, _, tag) = standing();
-    let info = Req::new("INFO", "i", 2).to(&tag).line("Content-Type: application/dtmf-relay").body("Signal=5");
+    let info = Req::new("INFO", "i", 2)
+        .to(&tag)
+        .line("Content-Type: application/dtmf-relay")
+        .body("Signal=5");
     bench.hear(&info.text());
     bench.hear(&Req::new("OPTIONS", "o", 3).to(&tag).text());
     bench.hear(&Req::new("MESSAGE", "m", 4).to(&tag).text());
     bench.hear(&Req::new("FLY", "f", 5).to(&tag).text());
-    bench.hear(&Req::new("INFO", "q", 6).to(&tag).line("Require: xyz").text());
-    assert_eq!(bench.said(), ["200 INFO", "200 OPTIONS", "405 MESSAGE", "501 FLY", "420 INFO"]);
+    bench.hear(
+        &Req::new("INFO", "q", 6)
+            .to(&tag)
+            .line("Require: xyz")
+            .text(),
+    );
+    assert_eq!(
+        bench.said(),
+        [
+            "200 INFO",
+            "200 OPTIONS",
+            "405 MESSAGE",
+            "501 FLY",
+            "420 INFO"
+        ]
+    );
     let body = Bytes::from("Signal=5");
-    assert_eq!(bench.told(), [LegEvent::Info { content_type: "application/dtmf-relay".to_owned(), body }]);
+    assert_eq!(
+        bench.told(),
+        [LegEvent::Info {
+            content_type: "application/dtmf-relay".to_owned(),
+            body
+        }]
+    );
 }
 
 #[test]
@@ -201,13 +297,26 @@ fn the_peers_offer_is_answered_or_refused_and_changes_the_remote_target() {
             .text()
     };
     bench.hear(&offer("r1", 2));
-    assert_eq!(bench.told(), [LegEvent::Reoffered { sdp: Some(Bytes::from(crlf(SDP))) }]);
-    bench.command(leg, Command::Answer { sdp: Bytes::from(SDP) });
+    assert_eq!(
+        bench.told(),
+        [LegEvent::Reoffered {
+            sdp: Some(Bytes::from(crlf(SDP)))
+        }]
+    );
+    bench.command(
+        leg,
+        Command::Answer {
+            sdp: Bytes::from(SDP),
+        },
+    );
     bench.hear(&Req::new("ACK", "ra", 2).to(&tag).text());
     bench.hear(&offer("r2", 3));
     bench.command(leg, Command::RefuseOffer { status: 488 });
     bench.hear(&Req::new("ACK", "r2", 3).to(&tag).text());
-    assert_eq!(bench.said(), ["100 INVITE", "200 INVITE", "100 INVITE", "488 INVITE"]);
+    assert_eq!(
+        bench.said(),
+        ["100 INVITE", "200 INVITE", "100 INVITE", "488 INVITE"]
+    );
     bench.command(leg, hang_up());
     let (flow, bye) = bench.sent.pop().unwrap();
     assert_eq!(flow.remote, "192.0.2.50:5090".parse().unwrap());
@@ -217,31 +326,75 @@ fn the_peers_offer_is_answered_or_refused_and_changes_the_remote_target() {
 #[test]
 fn an_update_is_answered_without_ack_and_one_without_offer_at_once() {
     let (mut bench, leg, tag) = standing();
-    let update = Req::new("UPDATE", "u", 2).to(&tag).line("Content-Type: application/sdp").body(SDP);
+    let update = Req::new("UPDATE", "u", 2)
+        .to(&tag)
+        .line("Content-Type: application/sdp")
+        .body(SDP);
     bench.hear(&update.text());
     bench.hear(&Req::new("UPDATE", "v", 3).to(&tag).text());
-    bench.hear(&Req::new("UPDATE", "w", 4).to(&tag).line("Content-Type: application/sdp").body(SDP).text());
+    bench.hear(
+        &Req::new("UPDATE", "w", 4)
+            .to(&tag)
+            .line("Content-Type: application/sdp")
+            .body(SDP)
+            .text(),
+    );
     assert_eq!(bench.said(), ["200 UPDATE", "500 UPDATE"]);
-    bench.command(leg, Command::Answer { sdp: Bytes::from(SDP) });
+    bench.command(
+        leg,
+        Command::Answer {
+            sdp: Bytes::from(SDP),
+        },
+    );
     assert_eq!(bench.said(), ["200 UPDATE"]);
 }
 
 #[test]
 fn a_reinvite_without_offer_gets_ours_and_its_ack_the_answer() {
     let (mut bench, leg, tag) = standing();
-    bench.hear(&Req::new("INVITE", "r", 2).to(&tag).line("Contact: <sip:sbc@192.0.2.9:5070>").text());
+    bench.hear(
+        &Req::new("INVITE", "r", 2)
+            .to(&tag)
+            .line("Contact: <sip:sbc@192.0.2.9:5070>")
+            .text(),
+    );
     assert_eq!(bench.told(), [LegEvent::Reoffered { sdp: None }]);
-    bench.command(leg, Command::Answer { sdp: Bytes::from(SDP) });
-    bench.hear(&Req::new("ACK", "ra", 2).to(&tag).line("Content-Type: application/sdp").body(SDP).text());
-    assert_eq!(bench.told(), [LegEvent::OfferAnswered { sdp: Some(Bytes::from(crlf(SDP))) }]);
+    bench.command(
+        leg,
+        Command::Answer {
+            sdp: Bytes::from(SDP),
+        },
+    );
+    bench.hear(
+        &Req::new("ACK", "ra", 2)
+            .to(&tag)
+            .line("Content-Type: application/sdp")
+            .body(SDP)
+            .text(),
+    );
+    assert_eq!(
+        bench.told(),
+        [LegEvent::OfferAnswered {
+            sdp: Some(Bytes::from(crlf(SDP)))
+        }]
+    );
 }
 
 #[test]
 fn offers_that_meet_get_491_and_ours_is_sent_again_by_itself() {
     let (mut bench, leg, tag) = standing();
-    bench.command(leg, Command::Reoffer { sdp: Bytes::from(SDP) });
+    bench.command(
+        leg,
+        Command::Reoffer {
+            sdp: Bytes::from(SDP),
+        },
+    );
     let ours = bench.last().clone();
-    let theirs = Req::new("INVITE", "r", 2).to(&tag).line("Content-Type: application/sdp").body(SDP);
+    let theirs = Req::new("INVITE", "r", 2)
+        .to(&tag)
+        .line("Contact: <sip:sbc@192.0.2.9:5070>")
+        .line("Content-Type: application/sdp")
+        .body(SDP);
     bench.hear(&theirs.text());
     bench.hear(&answer_to(&ours, 491, "", "", ""));
     assert_eq!(bench.said(), ["INVITE", "491 INVITE", "ACK"]);
@@ -249,15 +402,30 @@ fn offers_that_meet_get_491_and_ours_is_sent_again_by_itself() {
     bench.pass(2.1);
     let again = bench.last().clone();
     assert_eq!(bench.said()[0], "INVITE");
-    bench.hear(&answer_to(&again, 200, "", "Contact: <sip:sbc@192.0.2.9:5070>\nContent-Type: application/sdp\n", SDP));
+    bench.hear(&answer_to(
+        &again,
+        200,
+        "",
+        "Contact: <sip:sbc@192.0.2.9:5070>\nContent-Type: application/sdp\n",
+        SDP,
+    ));
     assert_eq!(bench.said().last().unwrap(), "ACK");
-    assert_eq!(bench.told(), [LegEvent::OfferAnswered { sdp: Some(Bytes::from(crlf(SDP))) }]);
+    assert_eq!(
+        bench.told(),
+        [LegEvent::OfferAnswered {
+            sdp: Some(Bytes::from(crlf(SDP)))
+        }]
+    );
 }
 
 #[test]
 fn an_open_reinvite_is_answered_487_when_the_call_ends() {
     let (mut bench, leg, tag) = standing();
-    let theirs = Req::new("INVITE", "r", 2).to(&tag).line("Content-Type: application/sdp").body(SDP);
+    let theirs = Req::new("INVITE", "r", 2)
+        .to(&tag)
+        .line("Contact: <sip:sbc@192.0.2.9:5070>")
+        .line("Content-Type: application/sdp")
+        .body(SDP);
     bench.hear(&theirs.text());
     bench.command(leg, hang_up());
     assert_eq!(bench.said(), ["100 INVITE", "487 INVITE", "BYE"]);
@@ -266,17 +434,29 @@ fn an_open_reinvite_is_answered_487_when_the_call_ends() {
 #[test]
 fn digest_lets_a_stranger_in_and_its_password_is_needed() {
     let mut config = gateway();
-    config.trunks = vec![with_digest(trunk(&[]), &[Algorithm::Sha256, Algorithm::Md5])];
+    config.trunks = vec![with_digest(
+        trunk(&[]),
+        &[Algorithm::Sha256, Algorithm::Md5],
+    )];
     let mut bench = Bench::new(config);
     bench.hear(&Req::invite().text());
     let challenge = bench.last().clone();
     let mut ids = crate::ids::Ids::new([9; 32]);
     let mut answer = |password: &str| {
-        let credentials = Credentials { password: Zeroizing::new(password.to_owned()), ..credentials(None) };
+        let credentials = Credentials {
+            password: Zeroizing::new(password.to_owned()),
+            ..credentials(None)
+        };
         let mut client = crate::digest::Client::default();
         client.challenged(&challenge, &credentials).unwrap();
-        let request = crate::digest::Request { method: "INVITE", uri: b"sip:elsewhere@h", body: b"" };
-        let value = client.authorize(&credentials, &mut ids, request)[0].value.clone();
+        let request = crate::digest::Request {
+            method: "INVITE",
+            uri: b"sip:elsewhere@h",
+            body: b"",
+        };
+        let value = client.authorize(&credentials, &mut ids, request)[0]
+            .value
+            .clone();
         format!("Authorization: {}", String::from_utf8_lossy(&value))
     };
     let (wrong, right) = (answer("guess"), answer("secret"));
@@ -292,7 +472,10 @@ fn digest_lets_a_stranger_in_and_its_password_is_needed() {
     let mut replay = request.clone();
     (replay.branch, replay.cseq) = ("four", 4);
     bench.hear(&replay.text());
-    assert!(field(bench.last(), "WWW-Authenticate").contains("stale=true"), "a nonce count is good once");
+    assert!(
+        field(bench.last(), "WWW-Authenticate").contains("stale=true"),
+        "a nonce count is good once"
+    );
 }
 
 #[test]
@@ -308,12 +491,52 @@ fn a_call_goes_on_over_a_new_connection_when_its_own_is_closed() {
     bench.hear_from(tcp, &over_tcp(Req::invite().text()));
     bench.command(bench.leg(), accept());
     let (flow, answer) = bench.sent.pop().unwrap();
-    assert_eq!((flow, field(&answer, "Contact").as_str()), (tcp, "<sip:agent@192.0.2.1:5060;transport=tcp>"));
-    bench.hear_from(tcp, &over_tcp(Req::new("ACK", "a", 1).to(&our_tag(&answer)).text()));
+    assert_eq!(
+        (flow, field(&answer, "Contact").as_str()),
+        (tcp, "<sip:agent@192.0.2.1:5060;transport=tcp>")
+    );
+    bench.hear_from(
+        tcp,
+        &over_tcp(Req::new("ACK", "a", 1).to(&our_tag(&answer)).text()),
+    );
     bench.input(Input::ConnectionClosed(crate::ConnectionId(7)));
     bench.command(bench.leg(), hang_up());
     let (flow, _) = bench.sent.pop().unwrap();
-    assert_eq!((flow.connection, flow.remote), (None, "192.0.2.9:5070".parse().unwrap()));
-    let (transport, payload) = (flow, Bytes::from(bench.sent.last().map_or(Bytes::new(), |(_, m)| m.bytes().clone())));
-    assert!(transport.transport.reliable() && !payload.is_empty());
+    assert_eq!(
+        (flow.connection, flow.remote),
+        (None, "192.0.2.9:5070".parse().unwrap())
+    );
+    assert!(flow.transport.reliable());
+}
+
+#[test]
+fn a_bye_that_its_connection_lost_is_sent_over_a_new_one() {
+    let mut bench = Bench::new(gateway());
+    let tcp = Flow {
+        transport: crate::Transport::Tcp,
+        connection: Some(crate::ConnectionId(7)),
+        remote: "192.0.2.9:40000".parse().unwrap(),
+        ..bench.flow
+    };
+    let over_tcp = |text: String| text.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    bench.hear_from(tcp, &over_tcp(Req::invite().text()));
+    bench.command(bench.leg(), accept());
+    let tag = our_tag(bench.last());
+    bench.hear_from(tcp, &over_tcp(Req::new("ACK", "a", 1).to(&tag).text()));
+    bench.command(bench.leg(), hang_up());
+    let (flow, bye) = bench.sent.pop().unwrap();
+    bench.input(Input::SendFailed {
+        flow,
+        payload: bye.bytes().clone(),
+    });
+    let (again, bye) = bench.sent.pop().unwrap();
+    assert_eq!(
+        (again.connection, again.remote, label(&bye).as_str()),
+        (None, "192.0.2.9:5070".parse().unwrap(), "BYE")
+    );
+    bench.input(Input::SendFailed {
+        flow: again,
+        payload: bye.bytes().clone(),
+    });
+    assert_eq!(bench.told().last(), Some(&ended(Ended::ByeAnswered(503))));
 }

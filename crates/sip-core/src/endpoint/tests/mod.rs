@@ -14,8 +14,8 @@ use timebase::Now;
 use zeroize::Zeroizing;
 
 use crate::{
-    Algorithm, Command, Credentials, DigestUser, Ended, Endpoint, EndpointConfig, Flow, Header, Input, Invitation,
-    LegEvent, LegId, Output, Place, Response, TrunkRule,
+    Algorithm, Command, Credentials, DigestUser, Ended, Endpoint, EndpointConfig, Flow, Header,
+    Input, Invitation, LegEvent, LegId, Output, Place, Response, TrunkRule,
 };
 
 pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
@@ -108,7 +108,8 @@ impl Bench {
                 Output::Invited(invitation) => {
                     self.invited.push(*invitation.clone());
                     if self.admits {
-                        self.endpoint.handle_input(self.now, Input::Admit(invitation));
+                        self.endpoint
+                            .handle_input(self.now, Input::Admit(invitation));
                     }
                 }
                 Output::Leg { leg, event } => self.events.push((leg, event)),
@@ -140,7 +141,10 @@ impl Bench {
 
     /// The messages sent since the last look: `200 INVITE` or `BYE`.
     pub(super) fn said(&mut self) -> Vec<String> {
-        self.sent.drain(..).map(|(_, message)| label(&message)).collect()
+        self.sent
+            .drain(..)
+            .map(|(_, message)| label(&message))
+            .collect()
     }
 
     /// The events since the last look, by their names.
@@ -166,7 +170,13 @@ pub(super) fn label(message: &Message) -> String {
 }
 
 pub(super) fn field(message: &Message, name: &str) -> String {
-    String::from_utf8(message.header(HeaderName::from(name)).unwrap_or_default().into_owned()).unwrap()
+    String::from_utf8(
+        message
+            .header(HeaderName::from(name))
+            .unwrap_or_default()
+            .into_owned(),
+    )
+    .unwrap()
 }
 
 fn crlf(text: &str) -> String {
@@ -188,7 +198,15 @@ pub(super) struct Req<'a> {
 impl<'a> Req<'a> {
     pub(super) fn new(method: &'a str, branch: &'a str, cseq: u32) -> Self {
         let (uri, to_tag) = ("sip:agent@192.0.2.1:5060", String::new());
-        Self { method, uri, branch, cseq, to_tag, lines: Vec::new(), body: "" }
+        Self {
+            method,
+            uri,
+            branch,
+            cseq,
+            to_tag,
+            lines: Vec::new(),
+            body: "",
+        }
     }
 
     pub(super) fn invite() -> Self {
@@ -225,7 +243,15 @@ impl<'a> Req<'a> {
     }
 
     pub(super) fn text(&self) -> String {
-        let Self { method, uri, branch, cseq, to_tag, lines, body } = self;
+        let Self {
+            method,
+            uri,
+            branch,
+            cseq,
+            to_tag,
+            lines,
+            body,
+        } = self;
         let mut text = format!(
             "{method} {uri} SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK{branch};rport\nMax-Forwards: 70\n\
              From: \"Ann\" <sip:ann@example.com>;tag=theirs\nTo: <sip:agent@192.0.2.1>{to_tag}\nCall-ID: call-1\n\
@@ -244,9 +270,16 @@ impl<'a> Req<'a> {
 pub(super) fn verdict(config: EndpointConfig, text: &str) -> (Option<u16>, Option<Message>) {
     let mut bench = Bench::new(config);
     bench.hear(text);
-    assert!(bench.sent.len() <= 2, "one answer at most, and 100 where admitted");
+    assert!(
+        bench.sent.len() <= 2,
+        "one answer at most, and 100 where admitted"
+    );
     let answer = bench.sent.last().map(|(_, message)| message.clone());
-    assert_eq!(bench.endpoint.census().legs, bench.invited.len(), "refusals leave nothing behind");
+    assert_eq!(
+        bench.endpoint.census().legs,
+        bench.invited.len(),
+        "refusals leave nothing behind"
+    );
     (answer.as_ref().and_then(Message::status), answer)
 }
 
@@ -259,7 +292,13 @@ pub(super) fn standing_with(config: EndpointConfig) -> (Bench, LegId, String) {
     let mut bench = Bench::new(config);
     bench.hear(&Req::invite().text());
     let leg = bench.leg();
-    bench.command(leg, Command::Accept { sdp: Bytes::from(SDP), headers: Vec::new() });
+    bench.command(
+        leg,
+        Command::Accept {
+            sdp: Bytes::from(SDP),
+            headers: Vec::new(),
+        },
+    );
     let tag = our_tag(bench.last());
     bench.hear(&Req::new("ACK", "ack", 1).to(&tag).text());
     assert_eq!(bench.said(), ["100 INVITE", "200 INVITE"]);
@@ -272,9 +311,19 @@ pub(super) fn our_tag(response: &Message) -> String {
 }
 
 /// A response of the scripted peer to a request of ours.
-pub(super) fn answer_to(request: &Message, status: u16, tag: &str, lines: &str, body: &str) -> String {
+pub(super) fn answer_to(
+    request: &Message,
+    status: u16,
+    tag: &str,
+    lines: &str,
+    body: &str,
+) -> String {
     let to = field(request, "To");
-    let to = if to.contains(";tag=") { to } else { format!("{to};tag={tag}") };
+    let to = if to.contains(";tag=") || tag.is_empty() {
+        to
+    } else {
+        format!("{to};tag={tag}")
+    };
     format!(
         "SIP/2.0 {status} Whatever\nVia: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\n{lines}Content-Length: {}\n\n{body}",
         field(request, "Via"),
@@ -291,7 +340,10 @@ pub(super) const OUT: LegId = LegId(1);
 pub(super) fn place(credentials: Option<Credentials>, sdp: Option<&'static str>) -> Place {
     Place {
         leg: OUT,
-        flow: Flow::udp("192.0.2.1:5060".parse().unwrap(), "192.0.2.9:5070".parse().unwrap()),
+        flow: Flow::udp(
+            "192.0.2.1:5060".parse().unwrap(),
+            "192.0.2.9:5070".parse().unwrap(),
+        ),
         uri: Bytes::from("sip:+1555;ext=%41@pbx.example.net:5070;user=phone"),
         from: Bytes::from("\"Ann\" <sip:ann@example.com>"),
         to: Bytes::from("<sip:+1555@pbx.example.net>"),
@@ -311,11 +363,16 @@ pub(super) fn ended(why: Ended) -> LegEvent {
 }
 
 pub(super) fn accept() -> Command {
-    Command::Accept { sdp: Bytes::from(SDP), headers: Vec::new() }
+    Command::Accept {
+        sdp: Bytes::from(SDP),
+        headers: Vec::new(),
+    }
 }
 
 pub(super) fn hang_up() -> Command {
-    Command::HangUp { headers: vec![Header::new("Reason", "Q.850;cause=16")] }
+    Command::HangUp {
+        headers: vec![Header::new("Reason", "Q.850;cause=16")],
+    }
 }
 
 pub(super) fn refusal(status: u16) -> Response {

@@ -17,13 +17,18 @@ fn calling_with(credentials: Option<Credentials>) -> (Bench, Message) {
 
 fn challenge(realm: &str, nonce: &str, stale: bool) -> String {
     let stale = if stale { ", stale=true" } else { "" };
-    format!("Proxy-Authenticate: Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\"{stale}\n")
+    format!(
+        "Proxy-Authenticate: Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\"{stale}\n"
+    )
 }
 
 #[test]
 fn the_invite_says_who_calls_and_its_target_byte_for_byte() {
     let (_, invite) = calling();
-    assert_eq!(invite.request_uri(), Some(&b"sip:+1555;ext=%41@pbx.example.net:5070;user=phone"[..]));
+    assert_eq!(
+        invite.request_uri(),
+        Some(&b"sip:+1555;ext=%41@pbx.example.net:5070;user=phone"[..])
+    );
     assert!(field(&invite, "From").starts_with("\"Ann\" <sip:ann@example.com>;tag="));
     assert_eq!(field(&invite, "To"), "<sip:+1555@pbx.example.net>");
     assert_eq!(field(&invite, "Max-Forwards"), "69");
@@ -39,13 +44,25 @@ fn a_call_is_answered_acknowledged_at_the_contact_and_ended() {
     bench.hear(&answer_to(&invite, 180, "p", "", ""));
     let route = format!("Record-Route: <sip:192.0.2.9:5080;lr>\n{ANSWER}");
     bench.hear(&answer_to(&invite, 200, "p", &route, SDP));
-    assert_eq!(bench.told(), [
-        LegEvent::Progress { status: 180, sdp: None },
-        LegEvent::Answered { sdp: Some(Bytes::from(crlf(SDP))), allow_refer: true },
-    ]);
+    assert_eq!(
+        bench.told(),
+        [
+            LegEvent::Progress {
+                status: 180,
+                sdp: None
+            },
+            LegEvent::Answered {
+                sdp: Some(Bytes::from(crlf(SDP))),
+                allow_refer: true
+            },
+        ]
+    );
     let (flow, ack) = bench.sent.pop().unwrap();
     assert_eq!(ack.request_uri(), Some(&b"sip:pbx@192.0.2.9:5070"[..]));
-    assert_eq!((field(&ack, "Route").as_str(), flow.remote.port()), ("<sip:192.0.2.9:5080;lr>", 5080));
+    assert_eq!(
+        (field(&ack, "Route").as_str(), flow.remote.port()),
+        ("<sip:192.0.2.9:5080;lr>", 5080)
+    );
     assert_eq!(field(&ack, "CSeq"), "1 ACK");
     bench.hear(&answer_to(&invite, 200, "p", &route, SDP));
     assert_eq!(bench.said(), ["ACK"], "a repeated 200 means a lost ACK");
@@ -68,17 +85,28 @@ fn a_strict_route_goes_into_the_request_line() {
 #[test]
 fn the_peer_may_hang_up_from_its_contacts_address_and_nowhere_else() {
     let (mut bench, invite) = calling();
-    bench.hear(&answer_to(&invite, 200, "p", "Contact: <sip:x@192.0.2.33>\nContent-Type: application/sdp\n", SDP));
+    bench.hear(&answer_to(
+        &invite,
+        200,
+        "p",
+        "Contact: <sip:x@192.0.2.33>\nContent-Type: application/sdp\n",
+        SDP,
+    ));
     bench.said();
     let bye = |branch: &str| {
         format!(
             "BYE sip:ann@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK{branch}\nMax-Forwards: 70\nFrom: {}\nTo: {}\nCall-ID: {}\nCSeq: 1 BYE\nContent-Length: 0\n\n",
-            format!("{};tag=p", field(&invite, "To")),
+            field(&invite, "To") + ";tag=p",
             field(&invite, "From"),
             field(&invite, "Call-ID"),
         )
     };
-    let from = |ip: &str| Flow::udp("192.0.2.1:5060".parse().unwrap(), format!("{ip}:5060").parse().unwrap());
+    let from = |ip: &str| {
+        Flow::udp(
+            "192.0.2.1:5060".parse().unwrap(),
+            format!("{ip}:5060").parse().unwrap(),
+        )
+    };
     bench.hear_from(from("192.0.2.34"), &bye("x"));
     bench.hear_from(from("192.0.2.33"), &bye("y"));
     assert_eq!(bench.said(), ["403 BYE", "200 BYE"]);
@@ -93,16 +121,33 @@ fn the_first_of_several_forks_wins_and_the_others_are_acknowledged_and_ended() {
     bench.hear(&answer_to(&invite, 200, "p", ANSWER, SDP));
     bench.hear(&answer_to(&invite, 200, "p", ANSWER, SDP));
     assert_eq!(bench.said(), ["ACK", "ACK", "BYE", "ACK"]);
-    let answered = bench.told().into_iter().filter(|event| matches!(event, LegEvent::Answered { .. })).count();
+    let answered = bench
+        .told()
+        .into_iter()
+        .filter(|event| matches!(event, LegEvent::Answered { .. }))
+        .count();
     assert_eq!(answered, 1);
 }
 
 #[test]
 fn refusals_and_redirections_end_the_leg() {
     let (mut bench, invite) = calling();
-    bench.hear(&answer_to(&invite, 302, "p", "Contact: <sip:a@h>;q=0.2, <sip:b@h>;q=0.9\n", ""));
+    bench.hear(&answer_to(
+        &invite,
+        302,
+        "p",
+        "Contact: <sip:a@h>;q=0.2, <sip:b@h>;q=0.9\n",
+        "",
+    ));
     let told = bench.told();
-    let LegEvent::Refused { status: 302, contacts, .. } = &told[0] else { panic!("{told:?}") };
+    let LegEvent::Refused {
+        status: 302,
+        contacts,
+        ..
+    } = &told[0]
+    else {
+        panic!("{told:?}")
+    };
     assert_eq!(contacts, &["sip:b@h", "sip:a@h"]);
     assert_eq!(told[1], ended(Ended::Refused(302)));
     assert_eq!(bench.said(), ["ACK"]);
@@ -115,37 +160,72 @@ fn a_silent_peer_counts_as_408_and_a_failed_transport_as_503() {
     assert_eq!(bench.told().last(), Some(&ended(Ended::Refused(408))));
     assert_eq!(bench.said().len(), 6);
     let (mut bench, invite) = calling();
-    bench.input(Input::SendFailed { flow: bench.flow, payload: invite.bytes().clone() });
+    bench.input(Input::SendFailed {
+        flow: bench.flow,
+        payload: invite.bytes().clone(),
+    });
     assert_eq!(bench.told().last(), Some(&ended(Ended::Refused(503))));
 }
 
 #[test]
 fn a_challenge_is_answered_once_per_nonce() {
     let (mut bench, invite) = calling_with(Some(credentials(None)));
-    bench.hear(&answer_to(&invite, 407, "p", &challenge("pbx", "n1", false), ""));
+    bench.hear(&answer_to(
+        &invite,
+        407,
+        "p",
+        &challenge("pbx", "n1", false),
+        "",
+    ));
     assert_eq!(bench.sent.len(), 2, "ACK and a new INVITE");
     let again = bench.last().clone();
     assert_eq!(field(&again, "CSeq"), "2 INVITE");
     assert!(field(&again, "Proxy-Authorization").contains("nonce=\"n1\""));
-    assert_eq!(["Call-ID", "From", "To", "X-ASAPP-CallTransferId"].map(|name| field(&again, name)),
-        ["Call-ID", "From", "To", "X-ASAPP-CallTransferId"].map(|name| field(&invite, name)));
+    assert_eq!(
+        ["Call-ID", "From", "To", "X-ASAPP-CallTransferId"].map(|name| field(&again, name)),
+        ["Call-ID", "From", "To", "X-ASAPP-CallTransferId"].map(|name| field(&invite, name))
+    );
     assert_ne!(field(&again, "Via"), field(&invite, "Via"));
     assert_eq!(again.body(), invite.body());
-    bench.hear(&answer_to(&again, 407, "q", &challenge("pbx", "n2", true), ""));
+    bench.hear(&answer_to(
+        &again,
+        407,
+        "q",
+        &challenge("pbx", "n2", true),
+        "",
+    ));
     let third = bench.last().clone();
     assert_eq!(field(&third, "CSeq"), "3 INVITE");
-    bench.hear(&answer_to(&third, 407, "r", &challenge("pbx", "n3", false), ""));
+    bench.hear(&answer_to(
+        &third,
+        407,
+        "r",
+        &challenge("pbx", "n3", false),
+        "",
+    ));
     assert_eq!(bench.told().last(), Some(&ended(Ended::Refused(407))));
 }
 
 #[test]
 fn a_foreign_realm_gets_nothing() {
     let (mut bench, invite) = calling_with(Some(credentials(Some("pbx"))));
-    bench.hear(&answer_to(&invite, 401, "p", &challenge("evil", "n", false).replace("Proxy", "WWW"), ""));
+    bench.hear(&answer_to(
+        &invite,
+        401,
+        "p",
+        &challenge("evil", "n", false).replace("Proxy", "WWW"),
+        "",
+    ));
     assert_eq!(bench.said(), ["ACK"]);
     assert_eq!(bench.told().last(), Some(&ended(Ended::Refused(401))));
     let (mut bench, invite) = calling();
-    bench.hear(&answer_to(&invite, 407, "p", &challenge("pbx", "n", false), ""));
+    bench.hear(&answer_to(
+        &invite,
+        407,
+        "p",
+        &challenge("pbx", "n", false),
+        "",
+    ));
     assert_eq!(bench.said(), ["ACK"], "no credentials, no answer");
 }
 
@@ -157,7 +237,13 @@ fn cancel_waits_for_a_provisional_response() {
     bench.hear(&answer_to(&invite, 100, "", "", ""));
     let cancel = bench.last().clone();
     assert_eq!(field(&cancel, "Via"), field(&invite, "Via"));
-    assert_eq!((field(&cancel, "CSeq").as_str(), field(&cancel, "Reason").as_str()), ("1 CANCEL", "Q.850;cause=16"));
+    assert_eq!(
+        (
+            field(&cancel, "CSeq").as_str(),
+            field(&cancel, "Reason").as_str()
+        ),
+        ("1 CANCEL", "Q.850;cause=16")
+    );
     bench.hear(&answer_to(&cancel, 200, "p", "", ""));
     bench.hear(&answer_to(&invite, 487, "p", "", ""));
     assert_eq!(bench.said(), ["CANCEL", "ACK"]);
@@ -174,7 +260,11 @@ fn a_200_that_crosses_our_cancel_is_acknowledged_and_ended() {
     bench.pass(40.0);
     let told = bench.told();
     assert_eq!(told.last(), Some(&ended(Ended::ByeAnswered(408))));
-    assert!(!told.iter().any(|event| matches!(event, LegEvent::Answered { .. })));
+    assert!(
+        !told
+            .iter()
+            .any(|event| matches!(event, LegEvent::Answered { .. }))
+    );
 }
 
 #[test]
@@ -194,25 +284,49 @@ fn without_an_offer_of_ours_the_ack_carries_the_answer() {
     bench.hear(&answer_to(&invite, 200, "p", ANSWER, SDP));
     bench.hear(&answer_to(&invite, 200, "p", ANSWER, SDP));
     assert!(bench.said().is_empty());
-    bench.command(OUT, Command::Answer { sdp: Bytes::from(SDP) });
+    bench.command(
+        OUT,
+        Command::Answer {
+            sdp: Bytes::from(SDP),
+        },
+    );
     assert_eq!(bench.last().body(), Bytes::from(SDP));
     assert_eq!(bench.said(), ["ACK"]);
 }
 
 #[test]
 fn bye_is_authorised_only_with_the_trunks_outbound_credentials_and_realm() {
-    for (realm, expected) in [(Some("sbc-realm"), vec!["BYE"]), (Some("other"), vec![]), (None, vec!["BYE"])] {
+    for (realm, expected) in [
+        (Some("sbc-realm"), vec!["BYE"]),
+        (Some("other"), vec![]),
+        (None, vec!["BYE"]),
+    ] {
         let mut config = gateway();
         config.trunks[0].outbound_auth = Some(credentials(realm));
         let (mut bench, leg, _) = standing_with(config);
         bench.command(leg, hang_up());
         let bye = bench.sent.remove(0).1;
-        bench.hear(&answer_to(&bye, 401, "", &challenge("sbc-realm", "n", false).replace("Proxy", "WWW"), ""));
-        assert_eq!(bench.sent.iter().map(|(_, m)| label(m)).collect::<Vec<_>>(), expected);
+        bench.hear(&answer_to(
+            &bye,
+            401,
+            "",
+            &challenge("sbc-realm", "n", false).replace("Proxy", "WWW"),
+            "",
+        ));
+        assert_eq!(
+            bench.sent.iter().map(|(_, m)| label(m)).collect::<Vec<_>>(),
+            expected
+        );
     }
     let (mut bench, leg, _) = standing();
     bench.command(leg, hang_up());
     let bye = bench.sent.remove(0).1;
-    bench.hear(&answer_to(&bye, 401, "", &challenge("sbc-realm", "n", false).replace("Proxy", "WWW"), ""));
+    bench.hear(&answer_to(
+        &bye,
+        401,
+        "",
+        &challenge("sbc-realm", "n", false).replace("Proxy", "WWW"),
+        "",
+    ));
     assert_eq!(bench.told(), [ended(Ended::ByeAnswered(401))]);
 }

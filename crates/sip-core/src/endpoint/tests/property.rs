@@ -22,20 +22,33 @@ struct Weather {
 
 impl World {
     fn new() -> Self {
-        let open = EndpointConfig { trunks: vec![trunk(&["192.0.2.0/24"])], ..EndpointConfig::default() };
+        let open = EndpointConfig {
+            trunks: vec![trunk(&["192.0.2.0/24"])],
+            ..EndpointConfig::default()
+        };
         let one = Bench::at("192.0.2.1:5060", "192.0.2.2:5060", open.clone(), 1);
         let two = Bench::at("192.0.2.2:5060", "192.0.2.1:5060", open, 2);
-        Self { ends: [one, two], flying: BTreeMap::new(), number: 0, now: Now::ZERO }
+        Self {
+            ends: [one, two],
+            flying: BTreeMap::new(),
+            number: 0,
+            now: Now::ZERO,
+        }
     }
 
     fn collect(&mut self, weather: Weather, dice: &mut impl FnMut() -> u8) {
         for from in 0..2 {
             for (_, message) in std::mem::take(&mut self.ends[from].sent) {
-                let copies = if dice() < weather.loss { 0 } else { 1 + usize::from(dice() < weather.duplicates) };
+                let copies = if dice() < weather.loss {
+                    0
+                } else {
+                    1 + usize::from(dice() < weather.duplicates)
+                };
                 for _ in 0..copies {
                     self.number += 1;
                     let at = self.now + Duration::from_millis(5 + u64::from(dice() % 40));
-                    self.flying.insert((at, self.number), (1 - from, message.bytes().clone()));
+                    self.flying
+                        .insert((at, self.number), (1 - from, message.bytes().clone()));
                 }
             }
         }
@@ -45,16 +58,25 @@ impl World {
     fn run(&mut self, until: Now, weather: Weather, dice: &mut impl FnMut() -> u8) {
         loop {
             self.collect(weather, dice);
-            let timers = self.ends.iter().filter_map(|end| end.endpoint.poll_timeout());
+            let timers = self
+                .ends
+                .iter()
+                .filter_map(|end| end.endpoint.poll_timeout());
             let arrival = self.flying.keys().next().map(|(at, _)| *at);
-            let Some(next) = timers.chain(arrival).min().filter(|at| *at <= until) else { break };
+            let Some(next) = timers.chain(arrival).min().filter(|at| *at <= until) else {
+                break;
+            };
             self.now = self.now.max(next);
             for end in &mut self.ends {
                 end.now = self.now;
                 end.endpoint.handle_timeout(self.now);
                 end.drain();
             }
-            while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            while let Some(entry) = self
+                .flying
+                .first_entry()
+                .filter(|entry| entry.key().0 <= self.now)
+            {
                 let (to, bytes) = entry.remove();
                 let message = Message::parse(bytes, &Limits::default());
                 let flow = self.ends[to].flow;
@@ -70,26 +92,52 @@ fn act(world: &mut World, side: usize, what: u8, placed: &mut u64) {
     let end = &mut world.ends[side];
     if what == 0 {
         *placed += 2;
-        let place = Place { leg: LegId(*placed + 1), flow: end.flow, headers: Vec::new(), ..place(None, Some(SDP)) };
-        let place = Place { uri: Bytes::from("sip:agent@192.0.2.2:5060"), ..place };
+        let place = Place {
+            leg: LegId(*placed + 1),
+            flow: end.flow,
+            headers: Vec::new(),
+            ..place(None, Some(SDP))
+        };
+        let place = Place {
+            uri: Bytes::from("sip:agent@192.0.2.2:5060"),
+            ..place
+        };
         return end.input(Input::Place(Box::new(place)));
     }
-    let mut legs: Vec<LegId> = end.invited.iter().map(|invitation| invitation.leg).collect();
+    let mut legs: Vec<LegId> = end
+        .invited
+        .iter()
+        .map(|invitation| invitation.leg)
+        .collect();
     legs.extend(end.events.iter().map(|(leg, _)| *leg));
-    let Some(leg) = legs.last().copied() else { return };
+    let Some(leg) = legs.last().copied() else {
+        return;
+    };
     let sdp = Bytes::from(SDP);
     let command = match what {
-        1 => Command::Ring { status: 180, sdp: None },
+        1 => Command::Ring {
+            status: 180,
+            sdp: None,
+        },
         2..=4 => accept(),
         5 => Command::Refuse(refusal(486)),
         6 => hang_up(),
         7 => Command::Reoffer { sdp },
         8 => Command::Answer { sdp },
         9 => Command::RefuseOffer { status: 488 },
-        10 => Command::Refer { target: Bytes::from("sip:x@example.com"), headers: Vec::new() },
+        10 => Command::Refer {
+            target: Bytes::from("sip:x@example.com"),
+            headers: Vec::new(),
+        },
         11 => Command::AnswerRefer { status: 202 },
-        12 => Command::Notify { fragment: "SIP/2.0 200 OK".to_owned(), terminated: true },
-        _ => Command::Info { content_type: "text/plain".to_owned(), body: Bytes::from("x") },
+        12 => Command::Notify {
+            fragment: "SIP/2.0 200 OK".to_owned(),
+            terminated: true,
+        },
+        _ => Command::Info {
+            content_type: "text/plain".to_owned(),
+            body: Bytes::from("x"),
+        },
     };
     end.command(leg, command);
 }

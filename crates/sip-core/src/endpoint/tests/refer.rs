@@ -7,7 +7,13 @@ const TARGET: &str = "sip:+1555;x=%41@pbx.example.net;user=phone?X-A=b";
 fn referring() -> (Bench, LegId, String, Message) {
     let (mut bench, leg, tag) = standing();
     let headers = vec![Header::new("Referred-By", "<sip:us@192.0.2.1>")];
-    bench.command(leg, Command::Refer { target: Bytes::from(TARGET), headers });
+    bench.command(
+        leg,
+        Command::Refer {
+            target: Bytes::from(TARGET),
+            headers,
+        },
+    );
     let refer = bench.sent.remove(0).1;
     (bench, leg, tag, refer)
 }
@@ -25,7 +31,12 @@ fn notify(tag: &str, cseq: u32, event: &str, state: &str, fragment: &str) -> Str
 
 fn notified(status: u16, reason: &str, terminated: bool) -> LegEvent {
     let fragment = Bytes::from(format!("SIP/2.0 {status} {reason}"));
-    LegEvent::Notified { status: Some(status), reason: reason.to_owned(), fragment, terminated }
+    LegEvent::Notified {
+        status: Some(status),
+        reason: reason.to_owned(),
+        fragment,
+        terminated,
+    }
 }
 
 #[test]
@@ -34,11 +45,33 @@ fn a_refer_is_followed_to_its_last_notify() {
     assert_eq!(field(&refer, "Refer-To"), format!("<{TARGET}>"));
     assert_eq!(field(&refer, "Referred-By"), "<sip:us@192.0.2.1>");
     bench.hear(&answer_to(&refer, 202, "", CONTACT, ""));
-    bench.hear(&notify(&tag, 2, "refer", "active;expires=60", "SIP/2.0 180 Ringing"));
-    bench.hear(&notify(&tag, 3, "refer;id=1", "terminated;reason=noresource", "SIP/2.0 200 OK"));
+    bench.hear(&notify(
+        &tag,
+        2,
+        "refer",
+        "active;expires=60",
+        "SIP/2.0 180 Ringing",
+    ));
+    bench.hear(&notify(
+        &tag,
+        3,
+        "refer;id=1",
+        "terminated;reason=noresource",
+        "SIP/2.0 200 OK",
+    ));
     assert_eq!(bench.said(), ["200 NOTIFY", "200 NOTIFY"]);
-    let LegEvent::ReferAnswered { status: 202, refer_sub: None, .. } = bench.events[0].1 else { panic!() };
-    assert_eq!(bench.told()[1..], [notified(180, "Ringing", false), notified(200, "OK", true)]);
+    let LegEvent::ReferAnswered {
+        status: 202,
+        refer_sub: None,
+        ..
+    } = bench.events[0].1
+    else {
+        panic!()
+    };
+    assert_eq!(
+        bench.told()[1..],
+        [notified(180, "Ringing", false), notified(200, "OK", true)]
+    );
 }
 
 #[test]
@@ -54,13 +87,22 @@ fn a_notify_may_overtake_the_202() {
 fn a_refused_refer_leaves_the_call_up_and_481_ends_it() {
     let (mut bench, _, _, refer) = referring();
     bench.hear(&answer_to(&refer, 603, "", "", ""));
-    assert!(matches!(bench.told()[..], [LegEvent::ReferAnswered { status: 603, .. }]));
+    assert!(matches!(
+        bench.told()[..],
+        [LegEvent::ReferAnswered { status: 603, .. }]
+    ));
     let (mut bench, _, _, refer) = referring();
     bench.hear(&answer_to(&refer, 481, "", "", ""));
     assert_eq!(bench.told()[1..], [ended(Ended::Gone(481))]);
     let (mut bench, _, _, _) = referring();
     bench.pass(33.0);
-    assert!(matches!(bench.told()[..], [LegEvent::ReferAnswered { status: 408, .. }]), "silence leaves it up");
+    assert!(
+        matches!(
+            bench.told()[..],
+            [LegEvent::ReferAnswered { status: 408, .. }]
+        ),
+        "silence leaves it up"
+    );
 }
 
 #[test]
@@ -71,10 +113,26 @@ fn the_last_notify_is_still_reported_after_the_peers_bye() {
     bench.hear(&Req::new("BYE", "b", 3).to(&tag).text());
     bench.hear(&notify(&tag, 4, "refer", "terminated", "SIP/2.0 200 OK"));
     let told = bench.told();
-    assert_eq!(told[2..], [LegEvent::HungUp { reasons: vec![] }, notified(200, "OK", true), ended(Ended::HungUp)]);
+    assert_eq!(
+        told[2..],
+        [
+            LegEvent::HungUp { reasons: vec![] },
+            notified(200, "OK", true),
+            ended(Ended::HungUp)
+        ]
+    );
     bench.hear(&notify(&tag, 5, "refer", "terminated", "SIP/2.0 200 OK"));
     bench.hear(&Req::new("INFO", "late", 6).to(&tag).text());
-    assert_eq!(bench.said(), ["200 NOTIFY", "200 BYE", "200 NOTIFY", "200 NOTIFY", "481 INFO"]);
+    assert_eq!(
+        bench.said(),
+        [
+            "200 NOTIFY",
+            "200 BYE",
+            "200 NOTIFY",
+            "200 NOTIFY",
+            "481 INFO"
+        ]
+    );
 }
 
 #[test]
@@ -107,17 +165,47 @@ fn a_notify_of_nothing_gets_481_and_of_another_package_489() {
 #[test]
 fn the_peers_refer_is_accepted_and_its_progress_notified() {
     let (mut bench, leg, tag) = standing();
-    let refer = |branch, cseq| Req::new("REFER", branch, cseq).to(&tag).line(&format!("Refer-To: <{TARGET}>"));
+    let refer = |branch, cseq| {
+        Req::new("REFER", branch, cseq)
+            .to(&tag)
+            .line(&format!("Refer-To: <{TARGET}>"))
+    };
     bench.hear(&refer("r", 2).line("Referred-By: <sip:x@y>").text());
-    assert!(matches!(&bench.told()[..], [LegEvent::Referred { uri, referred_by: Some(_), .. }] if uri == TARGET));
+    assert!(
+        matches!(&bench.told()[..], [LegEvent::Referred { uri, referred_by: Some(_), .. }] if uri == TARGET)
+    );
     bench.command(leg, Command::AnswerRefer { status: 202 });
-    bench.command(leg, Command::Notify { fragment: "SIP/2.0 100 Trying".to_owned(), terminated: false });
+    bench.command(
+        leg,
+        Command::Notify {
+            fragment: "SIP/2.0 100 Trying".to_owned(),
+            terminated: false,
+        },
+    );
     let first = bench.last().clone();
-    bench.command(leg, Command::Notify { fragment: "SIP/2.0 200 OK".to_owned(), terminated: true });
+    bench.command(
+        leg,
+        Command::Notify {
+            fragment: "SIP/2.0 200 OK".to_owned(),
+            terminated: true,
+        },
+    );
     let last = bench.last().clone();
-    bench.command(leg, Command::Notify { fragment: "SIP/2.0 200 OK".to_owned(), terminated: true });
+    bench.command(
+        leg,
+        Command::Notify {
+            fragment: "SIP/2.0 200 OK".to_owned(),
+            terminated: true,
+        },
+    );
     assert_eq!(bench.said(), ["202 REFER", "NOTIFY", "NOTIFY"]);
-    assert_eq!((field(&first, "Event").as_str(), field(&first, "Content-Type").as_str()), ("refer", "message/sipfrag;version=2.0"));
+    assert_eq!(
+        (
+            field(&first, "Event").as_str(),
+            field(&first, "Content-Type").as_str()
+        ),
+        ("refer", "message/sipfrag;version=2.0")
+    );
     assert!(field(&first, "Subscription-State").starts_with("active"));
     assert!(field(&last, "Subscription-State").starts_with("terminated"));
     assert_eq!(last.body(), "SIP/2.0 200 OK\r\n");
@@ -132,13 +220,24 @@ fn the_peers_refer_is_accepted_and_its_progress_notified() {
 fn a_refer_without_one_target_gets_400() {
     let (mut bench, _, tag) = standing();
     bench.hear(&Req::new("REFER", "r", 2).to(&tag).text());
-    bench.hear(&Req::new("REFER", "s", 3).to(&tag).line("Refer-To: <sip:a@b>").line("Refer-To: <sip:c@d>").text());
+    bench.hear(
+        &Req::new("REFER", "s", 3)
+            .to(&tag)
+            .line("Refer-To: <sip:a@b>")
+            .line("Refer-To: <sip:c@d>")
+            .text(),
+    );
     assert_eq!(bench.said(), ["400 REFER", "400 REFER"]);
 }
 
 #[test]
 fn the_peers_latest_allow_says_whether_refer_is_taken() {
     let (mut bench, _, tag) = standing();
-    bench.hear(&Req::new("INFO", "i", 2).to(&tag).line("Allow: INVITE, ACK, BYE").text());
+    bench.hear(
+        &Req::new("INFO", "i", 2)
+            .to(&tag)
+            .line("Allow: INVITE, ACK, BYE")
+            .text(),
+    );
     assert_eq!(bench.told()[0], LegEvent::AllowsRefer(false));
 }
