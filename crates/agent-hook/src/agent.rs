@@ -164,7 +164,8 @@ pub enum AgentEvent {
     },
     /// The agent is gone, without having been stopped; always its last event.
     Closed {
-        /// The WebSocket close code, absent when the connection broke.
+        /// The WebSocket close code (RFC 6455 §7.4; 1005 when the agent closed without one),
+        /// absent when the connection broke.
         code: Option<u16>,
         /// True for a close with code 1000.
         clean: bool,

@@ -1,5 +1,11 @@
 //! The gateway's part of Twilio Media Streams, against a server that plays an unmodified agent.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail tests"
+)]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -76,7 +82,10 @@ impl Server {
             match self.socket.next().await.unwrap().unwrap() {
                 Message::Text(text) => return serde_json::from_str(text.as_str()).unwrap(),
                 Message::Ping(_) => {}
-                other => panic!("{other:?}"),
+                other @ (Message::Binary(_)
+                | Message::Pong(_)
+                | Message::Close(_)
+                | Message::Frame(_)) => panic!("{other:?}"),
             }
         }
     }
@@ -230,14 +239,15 @@ async fn agent_speaks_marks_clears_and_hears_keys_and_marks() {
 }
 
 #[tokio::test]
-async fn completion_is_passed_on_and_its_answer_comes_back_before_stop_and_close() {
-    let (mut agent, mut server, start) = connected().await;
-    server.say(json!({ "event": "hook.complete", "id": "a", "outputContext": { "transferType": "agent" } })).await;
-    let context = json!({ "transferType": "SYSTEM", "transferVariables": { "n": 1.0 } });
+async fn wrong_completion_is_answered_and_the_right_one_passed_on() {
+    let (mut agent, mut server, _) = connected().await;
+    let wrong = json!({ "transferType": "agent" });
     server
-        .say(
-            json!({ "event": "hook.complete", "id": "b", "when": "now", "outputContext": context }),
-        )
+        .say(json!({ "event": "hook.complete", "id": "a", "outputContext": wrong }))
+        .await;
+    let right = json!({ "transferType": "SYSTEM", "transferVariables": { "n": 1.0 } });
+    server
+        .say(json!({ "event": "hook.complete", "id": "b", "when": "now", "outputContext": right }))
         .await;
     let AgentOutput::Event(AgentEvent::Complete {
         id,
@@ -247,14 +257,12 @@ async fn completion_is_passed_on_and_its_answer_comes_back_before_stop_and_close
     else {
         panic!("the first is wrong")
     };
-    agent.handle_input(
-        Now::ZERO,
-        AgentInput::Completed {
-            id,
-            accepted: false,
-            error: Some(error),
-        },
-    );
+    let refusal = AgentInput::Completed {
+        id,
+        accepted: false,
+        error: Some(error),
+    };
+    agent.handle_input(Now::ZERO, refusal);
     let AgentOutput::Event(AgentEvent::Complete {
         id,
         output: Ok(context),
@@ -272,7 +280,6 @@ async fn completion_is_passed_on_and_its_answer_comes_back_before_stop_and_close
             error: None,
         },
     );
-    agent.handle_input(Now::ZERO, AgentInput::Stop);
     let refused = server.next().await;
     assert_eq!(
         (refused["id"].as_str(), refused["accepted"].as_bool()),
@@ -281,12 +288,21 @@ async fn completion_is_passed_on_and_its_answer_comes_back_before_stop_and_close
     assert!(refused["error"].as_str().unwrap().contains("transferType"));
     let accepted = server.next().await;
     assert_eq!(
-        (accepted["event"].as_str(), accepted["accepted"].as_bool()),
-        (Some("hook.completed"), Some(true))
+        (accepted["id"].as_str(), accepted["accepted"].as_bool()),
+        (Some("b"), Some(true))
     );
+    assert_eq!(accepted["event"], "hook.completed");
+}
+
+#[tokio::test]
+async fn stopped_agent_gets_stop_and_a_clean_close_after_all_that_waits() {
+    let (mut agent, mut server, start) = connected().await;
+    hear(&mut agent, 0);
+    agent.handle_input(Now::ZERO, AgentInput::Stop);
+    assert_eq!(server.next().await["event"], "media");
     let stop = server.next().await;
-    let sids =
-        json!({ "accountSid": start["start"]["accountSid"], "callSid": start["start"]["callSid"] });
+    let start = &start["start"];
+    let sids = json!({ "accountSid": start["accountSid"], "callSid": start["callSid"] });
     assert_eq!(
         (stop["event"].as_str(), &stop["stop"]),
         (Some("stop"), &sids)

@@ -115,15 +115,7 @@ impl Encoder {
                     json!({ "name": name, "played": played, "sample": sample }),
                 ));
             }
-            ToAgent::Stop => {
-                let Identity {
-                    call_sid,
-                    account_sid,
-                    ..
-                } = &self.identity;
-                let stop = json!({ "accountSid": account_sid, "callSid": call_sid });
-                return Some(self.nested("stop", stop));
-            }
+            ToAgent::Stop => return Some(self.stop()),
             ToAgent::Phase { phase, method } => phase_fields(phase, method, hello?),
             ToAgent::TransferResult { outcome, code } => {
                 hello?;
@@ -180,6 +172,17 @@ impl Encoder {
             self.identity.stream_sid
         );
         buffer.split().freeze()
+    }
+
+    /// `stop`, the last message.
+    fn stop(&mut self) -> Bytes {
+        let Identity {
+            call_sid,
+            account_sid,
+            ..
+        } = &self.identity;
+        let stop = json!({ "accountSid": account_sid, "callSid": call_sid });
+        self.nested("stop", stop)
     }
 
     /// A message of Twilio's form, with one object named as the event.
