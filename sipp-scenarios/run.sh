@@ -86,7 +86,8 @@ T
 configuration closed "$closed_sip" "$closed_api" "$closed_admin" 44000 2s
 
 # An agent that takes the connection and never says a word: any listening socket does.
-sipp -sf "$here/return-targets/refuses_with_486.xml" -t t1 -i 127.0.0.1 -p "$silent_hook" -bg -m 1 -nostdin \
+free_port
+sipp -sf "$here/return-targets/refuses_with_486.xml" -t t1 -i 127.0.0.1 -p "$silent_hook" -mp "$port" -bg -m 1 -nostdin \
   >"$work/silent.out" 2>&1 </dev/null || true
 silent_pid=$(sed -n 's/.*PID=\[\([0-9]*\)\].*/\1/p' "$work/silent.out")
 [ -n "$silent_pid" ] && pids+=("$silent_pid")
@@ -95,9 +96,11 @@ start_gateway closed
 
 # call TRANSPORT FROM SIP_PORT USER ID SCENARIO LOG: one caller, to its end.
 call() {
-  free_port
+  local own media
+  free_port; own=$port
+  free_port; media=$port
   printf 'SEQUENTIAL\n%s;\n' "$5" >"$7.csv"
-  (cd "$work" && timeout 40 sipp -sf "$here/$6" -inf "$7.csv" -s "$4" -m 1 -t "${1:0:1}1" -i "$2" -p "$port" -mp 6000 \
+  (cd "$work" && timeout 40 sipp -sf "$here/$6" -inf "$7.csv" -s "$4" -m 1 -t "${1:0:1}1" -i "$2" -p "$own" -mp "$media" \
     -timeout 30 -timeout_error -nostdin -trace_err -error_file "$7.errors" -trace_msg -message_file "$7.messages" \
     "127.0.0.1:$3") >"$7.screen" 2>&1 </dev/null
 }
@@ -130,7 +133,8 @@ one() {
   sip=$main_sip api=$main_api
   if [ "$(directive gateway "$file")" = closed ]; then sip=$closed_sip api=$closed_api; fi
   free_port
-  local target_port=$port target
+  local target_port=$port target target_media
+  free_port; target_media=$port
   target=$(directive target "$file")
   type=$(directive return "$file")
   if [ "$type" = REFER ] || [ "$type" = INVITE ]; then
@@ -142,7 +146,7 @@ one() {
       { echo "registration refused: $(cat "$work/registered.json")"; return 1; }
   fi
   if [ -n "$target" ]; then
-    (cd "$work" && exec timeout 40 sipp -sf "$here/return-targets/$target.xml" -m 1 -t "${transport:0:1}1" -i 127.0.0.1 -p "$target_port" -mp 6010 \
+    (cd "$work" && exec timeout 40 sipp -sf "$here/return-targets/$target.xml" -m 1 -t "${transport:0:1}1" -i 127.0.0.1 -p "$target_port" -mp "$target_media" \
       -timeout 25 -timeout_error -nostdin -trace_err -error_file "$log.target.errors" \
       -trace_msg -message_file "$log.target.messages") >"$log.target.screen" 2>&1 </dev/null &
     target_pid=$!

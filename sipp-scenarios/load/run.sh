@@ -99,6 +99,8 @@ one_round() { # METHOD TRANSPORT
   local t=${transport:0:1}1
   free_port; local target=$port
   free_port; local caller=$port
+  free_port; local media=$port
+  free_port; local target_media=$port
   case $method in
     BYE) scenario=call_ended_by_bye ;;
     REFER) scenario=call_handed_back_by_refer; uri="sip:back@127.0.0.1:$target" ;;
@@ -108,7 +110,7 @@ one_round() { # METHOD TRANSPORT
   register_all "$prefix" "$method" "$uri"
   { echo SEQUENTIAL; for n in $(seq "$calls"); do echo "$prefix-$n;"; done; } >"$work/$prefix.csv"
   if [ "$method" = INVITE ]; then
-    (cd "$work" && exec timeout 300 sipp -sf "$here/load/return_target.xml" -m "$calls" -t "$t" -i 127.0.0.1 -p "$target" -mp 6100 \
+    (cd "$work" && exec timeout 300 sipp -sf "$here/load/return_target.xml" -m "$calls" -t "$t" -i 127.0.0.1 -p "$target" -mp "$target_media" \
       -nostdin -trace_err -error_file "$work/$prefix.target.errors" -trace_stat -fd 1 -stf "$work/$prefix.target.stat") \
       >"$work/$prefix.target.screen" 2>&1 </dev/null &
     target_pid=$!
@@ -116,7 +118,7 @@ one_round() { # METHOD TRANSPORT
     sleep 0.5
   fi
   (cd "$work" && timeout 300 sipp -sf "$here/load/$scenario.xml" -inf "$work/$prefix.csv" -s agent -m "$calls" -r "$rate" -l 1200 -t "$t" \
-    -i 127.0.0.1 -p "$caller" -mp 6000 -nostdin -trace_err -error_file "$work/$prefix.errors" -trace_stat -fd 1 -stf "$work/$prefix.stat" \
+    -i 127.0.0.1 -p "$caller" -mp "$media" -nostdin -trace_err -error_file "$work/$prefix.errors" -trace_stat -fd 1 -stf "$work/$prefix.stat" \
     "127.0.0.1:$sip") >"$work/$prefix.screen" 2>&1 </dev/null || fail "$prefix: SIPp reports failed calls"
   if [ -n "$target_pid" ]; then wait "$target_pid" || fail "$prefix: the return target reports failed calls"; fi
   local good bad again target_again=0 states
