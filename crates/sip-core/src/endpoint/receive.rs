@@ -139,13 +139,9 @@ impl Endpoint {
 
     /// Whether requests of a leg's dialog may come over this path.
     fn may_speak(&self, leg: LegId, flow: Flow) -> bool {
-        let source = flow.remote.ip();
-        self.legs.get(&leg).is_some_and(|leg| {
-            let rule = leg
-                .trunk
-                .and_then(|trunk| self.stack.config.trunks.get(trunk.0 as usize));
-            leg.comes_from(source) || rule.is_some_and(|rule| trunks::allows(rule, source))
-        })
+        self.legs
+            .get(&leg)
+            .is_some_and(|leg| leg.comes_from(flow.remote.ip()))
     }
 
     /// Hands a request to its leg.

@@ -11,6 +11,7 @@ mod uas;
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use sip_message::{Message, Method, StartLine};
 use timebase::Now;
 
@@ -38,7 +39,9 @@ pub(crate) struct Leg {
     /// The Call-ID.
     pub(crate) call_id: Bytes,
     /// The trunk that it came over.
-    pub(crate) trunk: Option<TrunkId>,
+    trunk: Option<TrunkId>,
+    /// The trunk's addresses, as they were when the call came.
+    allow: Vec<IpNet>,
     /// Further addresses that its peer's requests may come from.
     sources: Vec<IpAddr>,
     /// What challenges are answered with.
@@ -103,7 +106,7 @@ impl Leg {
         }
     }
 
-    /// Whether the leg's requests may come from an address that no trunk of it covers.
+    /// Whether requests of the leg's dialog may come from an address.
     pub(crate) fn comes_from(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
         let is = |ip: IpAddr| ip.to_canonical() == source;
@@ -117,6 +120,7 @@ impl Leg {
             }
         };
         path || self.sources.iter().any(|ip| is(*ip))
+            || self.allow.iter().any(|net| net.contains(&source))
     }
 
     fn dialog(&self) -> Option<&Dialog> {

@@ -178,7 +178,13 @@ impl Leg {
         let offer = screen::body(&incoming.request);
         let is_update = incoming.request.method() == Method::Update;
         match (obstacle, offer) {
-            (_, Ok(None)) if is_update && !matches!(self.phase, Phase::Ended(_)) => {
+            (obstacle, Ok(None))
+                if is_update
+                    && self.dialog().is_some()
+                    && obstacle
+                        .as_ref()
+                        .is_none_or(|refusal| refusal.status != 481) =>
+            {
                 self.refresh_target(&incoming.request);
                 self.accept_offer(now, stack, &incoming, None);
             }
@@ -386,6 +392,7 @@ impl Leg {
     }
 
     fn offer_taken(&mut self, now: Now, stack: &mut Stack, tx: TxId, response: &Message) {
+        self.note_allow(stack, response);
         let Phase::Up(up) = &mut self.phase else {
             return;
         };

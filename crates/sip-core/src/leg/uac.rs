@@ -76,6 +76,7 @@ impl Leg {
             tag,
             call_id,
             trunk: None,
+            allow: Vec::new(),
             sources: place.sources,
             credentials: place.credentials,
             digest: crate::digest::Client::default(),

@@ -111,6 +111,7 @@ impl Leg {
             tag,
             call_id,
             trunk: Some(invitation.trunk),
+            allow: rule.map(|rule| rule.allow.clone()).unwrap_or_default(),
             sources: Vec::new(),
             credentials,
             digest: crate::digest::Client::default(),

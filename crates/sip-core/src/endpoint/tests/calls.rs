@@ -540,3 +540,66 @@ fn a_bye_that_its_connection_lost_is_sent_over_a_new_one() {
     });
     assert_eq!(bench.told().last(), Some(&ended(Ended::ByeAnswered(503))));
 }
+
+#[test]
+fn a_call_keeps_its_trunks_addresses_when_the_configuration_changes() {
+    let (mut bench, _, tag) = standing();
+    let config = EndpointConfig {
+        trunks: vec![trunk(&["198.51.100.0/24"])],
+        ..gateway()
+    };
+    bench.input(Input::Reconfigure(Box::new(config)));
+    let from = |ip: &str| {
+        Flow::udp(
+            "192.0.2.1:5060".parse().unwrap(),
+            format!("{ip}:5060").parse().unwrap(),
+        )
+    };
+    bench.hear_from(
+        from("198.51.100.7"),
+        &Req::new("INFO", "i", 2).to(&tag).text(),
+    );
+    bench.hear_from(
+        from("192.0.2.77"),
+        &Req::new("INFO", "j", 3).to(&tag).text(),
+    );
+    assert_eq!(bench.said(), ["403 INFO", "200 INFO"]);
+}
+
+#[test]
+fn a_call_that_hears_bye_before_its_answer_is_cancelled() {
+    let mut bench = Bench::new(gateway());
+    bench.hear(&Req::invite().text());
+    bench.command(
+        bench.leg(),
+        Command::Ring {
+            status: 180,
+            sdp: None,
+        },
+    );
+    let tag = our_tag(bench.last());
+    bench.hear(&Req::new("BYE", "b", 2).to(&tag).text());
+    assert_eq!(
+        bench.said(),
+        ["100 INVITE", "180 INVITE", "200 BYE", "487 INVITE"]
+    );
+    assert_eq!(bench.told().last(), Some(&ended(Ended::Cancelled)));
+}
+
+#[test]
+fn ringing_is_repeated_every_minute() {
+    let mut bench = Bench::new(gateway());
+    bench.hear(&Req::invite().text());
+    bench.command(
+        bench.leg(),
+        Command::Ring {
+            status: 180,
+            sdp: None,
+        },
+    );
+    bench.pass(121.0);
+    assert_eq!(
+        bench.said(),
+        ["100 INVITE", "180 INVITE", "180 INVITE", "180 INVITE"]
+    );
+}

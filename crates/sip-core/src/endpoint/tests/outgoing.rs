@@ -330,3 +330,21 @@ fn bye_is_authorised_only_with_the_trunks_outbound_credentials_and_realm() {
     ));
     assert_eq!(bench.told(), [ended(Ended::ByeAnswered(401))]);
 }
+
+#[test]
+fn an_invite_fails_with_its_connection() {
+    let mut bench = Bench::new(gateway());
+    let flow = Flow {
+        transport: crate::Transport::Tcp,
+        connection: Some(crate::ConnectionId(3)),
+        ..bench.flow
+    };
+    let call = Place {
+        flow,
+        ..place(None, Some(SDP))
+    };
+    bench.input(Input::Place(Box::new(call)));
+    bench.input(Input::ConnectionClosed(crate::ConnectionId(3)));
+    assert_eq!(bench.said(), ["INVITE"]);
+    assert_eq!(bench.told().last(), Some(&ended(Ended::Refused(503))));
+}
