@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use argon2::Argon2;
 use argon2::password_hash::{PasswordVerifier, phc::PasswordHash};
 
+use sip_message::Uri;
+
 use super::section::Findings;
 use super::types::{ApiKey, Config, Digest};
 
@@ -241,5 +243,13 @@ pub(super) fn return_uri_problem(uri: &str) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
         return Some(format!("{uri:?} is not a sip: or sips: URI"));
     }
-    None
+    let Ok(parsed) = Uri::parse(uri.as_bytes()) else {
+        return Some(format!("{uri:?} is not a valid URI"));
+    };
+    match parsed.param("method") {
+        Some(method) if !method.eq_ignore_ascii_case(b"INVITE") => {
+            Some("its method parameter must be INVITE".to_owned())
+        }
+        Some(_) | None => None,
+    }
 }

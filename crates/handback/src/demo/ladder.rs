@@ -7,8 +7,9 @@ use sip_message::{HeaderName, Limits, Message, Method, StartLine};
 
 use crate::cli::Paint;
 
-/// Characters between two columns.
-const GAP: usize = 38;
+/// Characters between two columns of three, and of two.
+const NARROW: usize = 38;
+const WIDE: usize = 64;
 /// Characters before the first column: the time.
 const MARGIN: usize = 10;
 
@@ -49,98 +50,105 @@ pub enum Step {
 /// The ladder as text, a line for each entry, without a line break at its end.
 #[must_use]
 pub fn render(parties: &[Party], entries: &[Entry], paint: Paint) -> String {
-    let mut lines = vec![heads(
-        parties,
-        |party| party.name.clone(),
-        |text| paint.bold(text),
-    )];
-    let addresses = |party: &Party| {
+    let gap = if parties.len() > 2 { NARROW } else { WIDE };
+    let sheet = Sheet {
+        gaps: parties.len().saturating_sub(1),
+        gap,
+        paint,
+    };
+    let names = parties.iter().map(|party| party.name.clone());
+    let addresses = parties.iter().map(|party| {
         party
             .address
             .map_or_else(String::new, |address| address.to_string())
-    };
-    lines.push(heads(parties, addresses, |text| paint.dim(text)));
+    });
+    let mut lines = vec![
+        sheet.heads(names, |text| paint.bold(text)),
+        sheet.heads(addresses, |text| paint.dim(text)),
+    ];
     for entry in entries {
         let time = paint.dim(&format!("{:>7.3}", entry.at.as_secs_f64()));
         let body = match &entry.step {
-            Step::Note(text) => note(parties.len(), text, paint),
-            Step::Message { from, to, label } => arrow(parties.len(), (*from, *to), label, paint),
+            Step::Note(text) => sheet.note(text),
+            Step::Message { from, to, label } => sheet.arrow((*from, *to), label),
         };
         lines.push(format!("{time}   {body}"));
     }
     lines.join("\n")
 }
 
-/// A text under each party's line.
-fn heads(
-    parties: &[Party],
-    text: impl Fn(&Party) -> String,
-    colour: impl Fn(&str) -> String,
-) -> String {
-    let mut line = " ".repeat(MARGIN);
-    for party in parties {
-        let text = text(party);
-        let room = (GAP + 1).saturating_sub(text.chars().count());
-        line.push_str(&colour(&text));
-        line.push_str(&" ".repeat(room));
-    }
-    line.trim_end().to_owned()
+/// What a ladder is drawn on: how many gaps there are between its lines, and how wide each is.
+#[derive(Clone, Copy)]
+struct Sheet {
+    gaps: usize,
+    gap: usize,
+    paint: Paint,
 }
 
-fn note(parties: usize, text: &str, paint: Paint) -> String {
-    let width = (parties.saturating_sub(1)) * (GAP + 1) - 1;
-    let text = shorten(text, width - 2);
-    let room = width - 1 - text.chars().count();
-    format!("│ {}{}│", paint.yellow(&text), " ".repeat(room))
-}
-
-/// `│── INVITE ──▶│`, across the lines in between.
-fn arrow(parties: usize, (from, to): (usize, usize), label: &str, paint: Paint) -> String {
-    let (left, right) = (from.min(to), from.max(to));
-    let rightward = from < to;
-    let mut line = String::from("│");
-    for gap in 0..parties.saturating_sub(1) {
-        if gap < left || gap >= right {
-            line.push_str(&" ".repeat(GAP));
-            line.push('│');
-            continue;
+impl Sheet {
+    /// A text over each party's line.
+    fn heads(self, texts: impl Iterator<Item = String>, colour: impl Fn(&str) -> String) -> String {
+        let mut line = " ".repeat(MARGIN);
+        let mut room = 0;
+        for text in texts.filter(|text| !text.is_empty()) {
+            line.push_str(&" ".repeat(room));
+            line.push_str(&colour(&text));
+            room = (self.gap + 1).saturating_sub(text.chars().count());
         }
-        let first = if rightward {
-            gap == left
-        } else {
-            gap + 1 == right
-        };
-        let head = if rightward {
-            gap + 1 == right
-        } else {
-            gap == left
-        };
-        line.push_str(&shaft(first.then_some(label), rightward, head, paint));
-        line.push(if gap + 1 == right { '│' } else { '┼' });
+        line.trim_end().to_owned()
     }
-    line
-}
 
-/// The piece of an arrow between two neighbouring lines; the label stands where the arrow begins.
-fn shaft(label: Option<&str>, rightward: bool, head: bool, paint: Paint) -> String {
-    let label = shorten(label.unwrap_or_default(), GAP - 6);
-    let spaced = if label.is_empty() {
-        String::new()
-    } else {
-        format!(" {label} ")
-    };
-    let dashes = "─".repeat(GAP - 2 - usize::from(head) - spaced.chars().count());
-    let is_response = label.starts_with(|first: char| first.is_ascii_digit());
-    let text = match (label.is_empty(), is_response) {
-        (true, _) => String::new(),
-        (false, true) => paint.green(&spaced),
-        (false, false) => paint.cyan(&spaced),
-    };
-    match (rightward, head) {
-        (true, true) => format!("──{text}{dashes}▶"),
-        (true, false) => format!("──{text}{dashes}"),
-        (false, true) => format!("◀{dashes}{text}──"),
-        (false, false) => format!("{dashes}{text}──"),
+    fn note(self, text: &str) -> String {
+        let width = (self.gaps * (self.gap + 1)).saturating_sub(1);
+        let text = shorten(text, width.saturating_sub(2));
+        let room = width.saturating_sub(1 + text.chars().count());
+        format!("│ {}{}│", self.paint.yellow(&text), " ".repeat(room))
+    }
+
+    /// `│── INVITE ──▶│`, across the lines in between.
+    fn arrow(self, (from, to): (usize, usize), label: &str) -> String {
+        let (left, right) = (from.min(to), from.max(to));
+        let rightward = from < to;
+        let mut line = String::from("│");
+        for gap in 0..self.gaps {
+            if gap < left || gap >= right {
+                line.push_str(&" ".repeat(self.gap));
+                line.push('│');
+                continue;
+            }
+            let (leftmost, rightmost) = (gap == left, gap + 1 == right);
+            let (first, head) = if rightward {
+                (leftmost, rightmost)
+            } else {
+                (rightmost, leftmost)
+            };
+            line.push_str(&self.shaft(first.then_some(label), rightward, head));
+            line.push(if rightmost { '│' } else { '┼' });
+        }
+        line
+    }
+
+    /// The piece of an arrow between two neighbouring lines; the label stands where the arrow begins.
+    fn shaft(self, label: Option<&str>, rightward: bool, head: bool) -> String {
+        let label = shorten(label.unwrap_or_default(), self.gap - 6);
+        let spaced = if label.is_empty() {
+            String::new()
+        } else {
+            format!(" {label} ")
+        };
+        let dashes = "─".repeat(self.gap - 2 - usize::from(head) - spaced.chars().count());
+        let is_response = label.starts_with(|first: char| first.is_ascii_digit());
+        let text = match (label.is_empty(), is_response) {
+            (true, _) => String::new(),
+            (false, true) => self.paint.green(&spaced),
+            (false, false) => self.paint.cyan(&spaced),
+        };
+        match (rightward, head) {
+            (true, true) => format!("──{text}{dashes}▶"),
+            (true, false) => format!("──{text}{dashes}"),
+            (false, true) => format!("◀{dashes}{text}──"),
+            (false, false) => format!("{dashes}{text}──"),
+        }
     }
 }
 
@@ -246,7 +254,7 @@ mod tests {
     #[test]
     fn arrows_point_from_sender_to_receiver() {
         let dashes = |count: usize| "─".repeat(count);
-        let blank = " ".repeat(GAP);
+        let blank = " ".repeat(NARROW);
         assert_eq!(
             body(0, 1, "INVITE"),
             format!("  1.234   │── INVITE {}▶│{blank}│", dashes(27))
