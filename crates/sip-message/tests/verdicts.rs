@@ -2,6 +2,7 @@
 //! gateway meets, and for the smuggling tricks that are known.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::too_many_lines, reason = "tables")]
 
 use bytes::Bytes;
 use sip_message::{Limits, Message, ParseError, find_part};
