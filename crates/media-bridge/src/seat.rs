@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_hook::{Agent, AgentEvent, AgentInput, AgentOutput, Track};
+use agent_hook::{Agent, AgentEvent, AgentInput, AgentOutput, Phase, Track};
 use media_core::{Input, LegMedia, Output, Session, Side};
 use timebase::Now;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -48,6 +48,9 @@ pub(crate) struct Work {
 pub(crate) struct Seat {
     session: Session,
     agent: Option<Box<dyn Agent>>,
+    /// The agent has the caller: what it says is played. Not after its completion, nor while the
+    /// call is handed back or bridged.
+    agent_speaks: bool,
     caller: Leg,
     target: Leg,
     commands: mpsc::Receiver<ToSeat>,
@@ -76,6 +79,7 @@ impl Seat {
         Ok(Self {
             session: Session::new(now, rand::random()),
             agent: None,
+            agent_speaks: true,
             caller,
             target: Leg::default(),
             commands: opening.commands,
@@ -113,6 +117,7 @@ impl Seat {
                 Ok(ToSeat::Attach(agent)) => {
                     self.stop_agent(now);
                     self.agent = Some(agent);
+                    self.agent_speaks = true;
                 }
                 Ok(ToSeat::Target(pair, opened)) => {
                     let sockets =
@@ -160,6 +165,7 @@ impl Seat {
             } => {
                 // what the agent said before it was done belongs to what is drained
                 self.hear_agent(now);
+                self.agent_speaks = false;
                 self.session.handle_input(
                     now,
                     Input::Drain {
@@ -168,7 +174,12 @@ impl Seat {
                 );
             }
             MediaCommand::Agent(AgentInput::Stop) => self.stop_agent(now),
-            MediaCommand::Agent(input) => self.tell_agent(now, input),
+            MediaCommand::Agent(input) => {
+                if let AgentInput::Phase { phase, .. } = &input {
+                    self.agent_speaks = *phase == Phase::Agent;
+                }
+                self.tell_agent(now, input);
+            }
             MediaCommand::Pressed(digit) => self.tell_agent(now, AgentInput::Dtmf { digit }),
             MediaCommand::WatchTimeout(limit) => self.watch.set(now, limit),
         }
@@ -217,6 +228,7 @@ impl Seat {
                 return;
             };
             match output {
+                AgentOutput::Audio(_) | AgentOutput::Clear if !self.agent_speaks => {}
                 AgentOutput::Audio(audio) => self.session.handle_input(now, Input::Play(audio)),
                 AgentOutput::Mark(name) => self.session.handle_input(now, Input::Mark(name)),
                 AgentOutput::Clear => self.session.handle_input(now, Input::Clear),
