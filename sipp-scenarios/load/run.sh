@@ -54,7 +54,7 @@ start_gateway load
 memory() { awk '/^VmRSS/ {print $2}' "/proc/$gateway_pid/status"; }
 # Gauges of what is held now, as the admin listener says.
 held() {
-  curl -sS "http://127.0.0.1:$admin/metrics" | grep -E '^handback_[a-z_]*(calls|legs|sessions|ports|in_use|transactions)[a-z_]*(\{[^}]*\})? ' |
+  curl -sS "http://127.0.0.1:$admin/metrics" | grep -E '^handback_[a-z_]*(calls|legs|dialogs|sessions|ports|in_use|transactions)[a-z_]*(\{[^}]*\})? ' |
     grep -vE '_total|_limit|_free|_available' | sort
 }
 # column NAME FILE: the last value of a column of SIPp's statistics.
