@@ -490,3 +490,38 @@ async fn shutdown_stops_agents_and_closes_sessions() {
     let (sender, _events) = mpsc::channel(1);
     assert!(plane.open(sender).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_is_not_heard_while_the_call_is_handed_back() {
+    let plane = plane(8);
+    let (handle, _events, mut phone) = call(&plane).await;
+    handle.attach(builtin("builtin:echo", "{}").await).unwrap();
+    let phase = |phase| {
+        let input = AgentInput::Phase {
+            phase,
+            method: None,
+        };
+        handle.send(MediaCommand::Agent(input)).unwrap();
+    };
+    let mut echoed = |packets: usize| {
+        let mut sounding = 0;
+        for _ in 0..packets {
+            let (_, payload) = phone.listen();
+            sounding += usize::from(payload.iter().any(|sample| *sample != 0xff));
+            phone.talk(&[0x42; 160]);
+        }
+        sounding
+    };
+    assert!(
+        echoed(40) > 20,
+        "the echo is not heard while the agent has the caller"
+    );
+    phase(agent_hook::Phase::HandingBack);
+    echoed(20);
+    assert_eq!(echoed(20), 0, "the agent is heard during the hand-back");
+    phase(agent_hook::Phase::Agent);
+    assert!(
+        echoed(60) > 20,
+        "the agent is not heard when it has the caller again"
+    );
+}
