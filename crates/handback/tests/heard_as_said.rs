@@ -1,5 +1,7 @@
 //! A test caller, a gateway and `builtin:echo` on loopback: what is said comes back as it was said.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 

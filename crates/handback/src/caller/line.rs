@@ -391,7 +391,9 @@ impl Line {
     fn hang_up(&mut self) {
         self.hang_up_at = None;
         self.hold_at = None;
-        self.tell(What::HungUp);
+        if self.report.peer_hung_up.is_none() {
+            self.tell(What::HungUp);
+        }
         self.command(Command::HangUp {
             headers: Vec::new(),
         });

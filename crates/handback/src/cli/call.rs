@@ -202,7 +202,12 @@ impl Call {
             None => None,
         };
         let origin = UnixMillis(wall_now().0 - clock.now().as_millis() as i64);
-        Ok(Some(tokio::spawn(write_capture(file, own, other, origin))))
+        Ok(Some(tokio::spawn(write_capture(
+            file,
+            own,
+            other,
+            (phone.address(), origin),
+        ))))
     }
 }
 
@@ -259,12 +264,13 @@ async fn write_capture(
     mut file: PcapWriter<BufWriter<File>>,
     mut own: mpsc::Receiver<Packet>,
     mut other: Option<mpsc::Receiver<Packet>>,
-    origin: UnixMillis,
+    (caller, origin): (Option<SocketAddr>, UnixMillis),
 ) -> io::Result<()> {
     loop {
         let packet = tokio::select! {
             Some(packet) = own.recv() => packet,
-            Some(packet) = next(&mut other) => packet,
+            // What both phones have is written once, as the caller has it.
+            Some(packet) = next(&mut other) => if Some(packet.flow.remote) == caller { continue } else { packet },
             else => break,
         };
         let at = UnixMillis(origin.0 + packet.at.as_millis() as i64);

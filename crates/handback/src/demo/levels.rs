@@ -5,8 +5,8 @@ use crate::wav;
 /// Between silence and loud, from the bottom up.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// The level of the lowest bar's upper end, and how many dB each further bar is.
-const FLOOR_DB: f32 = -38.0;
-const STEP_DB: f32 = 3.5;
+const FLOOR_DB: f32 = -32.0;
+const STEP_DB: f32 = 3.0;
 
 /// A bar for each `stretch` of samples, at most `width` of them.
 #[must_use]

@@ -255,7 +255,7 @@ async fn watch(
                 watched.notes.push(note(
                     began,
                     at,
-                    "audio      the agent greets, the caller speaks, the agent echoes",
+                    "audio      the greeting, the caller, the echo of the caller",
                 ));
                 false
             }
