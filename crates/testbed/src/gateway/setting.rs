@@ -1,0 +1,98 @@
+//! What the gateway is configured with, and what it knows of a call when it arrives.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use call_control::transfer::{
+    InputContext, NewTransfer, ReturnCredentials, ReturnType, SipReturn, TransferType,
+};
+use call_control::{Facts, Fallback, Policy, TRANSFER_HEADER};
+use media_core::Tone;
+use sdp::Codec;
+use sip_core::{EndpointConfig, Header, Invitation};
+
+use crate::host::{Host, trunk};
+use crate::plan::{CallPlan, GATEWAY, SBC};
+
+/// The codecs that the gateway takes, in order.
+pub(super) const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+
+/// The user name and password of the target that asks for them.
+pub(crate) const USER: (&str, &str) = ("gateway", "secret");
+
+pub(super) fn host(seed: [u8; 32]) -> Host {
+    let config = EndpointConfig {
+        users: vec!["agent".to_owned()],
+        trunks: vec![trunk(&[SBC])],
+        required_header: Some(TRANSFER_HEADER.to_owned()),
+        ..EndpointConfig::default()
+    };
+    Host::new(GATEWAY, config, seed)
+}
+
+pub(super) fn transfer(plan: &CallPlan) -> NewTransfer {
+    NewTransfer {
+        account: "lab".into(),
+        id: plan.transfer.as_str().into(),
+        external_conversation_id: format!("conversation-{}", plan.transfer),
+        sip: Some(SipReturn {
+            return_uri: Some(plan.return_uri()),
+            return_type: Some(plan.returns),
+            credentials: Some(ReturnCredentials {
+                username: USER.0.to_owned(),
+                password: USER.1.to_owned(),
+            }),
+            ..SipReturn::default()
+        }),
+        input: Some(InputContext {
+            task_name: Some("billing".to_owned()),
+            input_variables: None,
+        }),
+    }
+}
+
+pub(super) fn policy(plan: &CallPlan) -> Policy {
+    let mut fallback = vec![
+        Fallback::Return(ReturnType::Invite),
+        Fallback::Return(ReturnType::Bye),
+    ];
+    if plan.back_to_agent {
+        fallback.insert(0, Fallback::Agent);
+    }
+    Policy {
+        account: "lab".into(),
+        return_type: ReturnType::Bye,
+        return_credentials: None,
+        fallback,
+        refer_always: false,
+        refer_timeout: Duration::from_secs(30),
+        refer_bye_after: Duration::from_secs(1),
+        invite_timeout: Duration::from_secs(40),
+        max_redirects: 2,
+        tone: Some(Tone::RingbackEu),
+        ringing: plan.ringing,
+        connect_timeout: Duration::from_secs(5),
+        reconnect_timeout: Duration::from_secs(5),
+        closed_without_complete: TransferType::System,
+        media_timeout: Duration::from_secs(30),
+        call_duration: Duration::from_secs(120),
+    }
+}
+
+pub(super) fn facts(invitation: &Invitation, session_id: u64) -> Facts {
+    let caller = &invitation.caller;
+    let user = caller.user.as_deref().unwrap_or("anonymous");
+    let identity = |value: &Bytes| Header::new("P-Asserted-Identity", value.clone());
+    Facts {
+        leg: invitation.leg,
+        transfer: invitation.correlation.as_deref().unwrap_or_default().into(),
+        offer: invitation.offer.clone(),
+        allow_refer: invitation.allow_refer,
+        max_forwards: invitation.max_forwards,
+        own_identity: format!("<sip:agent@{GATEWAY}>").into(),
+        caller_identity: format!("<sip:{user}@{GATEWAY}>").into(),
+        passed_on: caller.p_asserted_identity.iter().map(identity).collect(),
+        session_id,
+        codecs: CODECS.to_vec(),
+    }
+}

@@ -1,0 +1,221 @@
+//! A host of the network: an endpoint behind an address, and the bytes that come and go.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use sip_core::{
+    Command, ConnectionId, Endpoint, EndpointConfig, Flow, Input, Invitation, LegEvent, LegId,
+    Output, Place, Response, Transport, TrunkRule,
+};
+use sip_message::{Frame, Limits, Message, StreamDecoder};
+use timebase::Now;
+
+use crate::network::Arrival;
+
+/// What a machine does that others see.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    /// It sends something.
+    Transmit { flow: Flow, payload: Bytes },
+    /// It did something that the inspector is to know of.
+    Fact(Fact),
+}
+
+/// What the inspector is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// A leg is to end some day, exactly once.
+    LegBegan(LegId),
+    /// A leg said something, with whether it was its last word.
+    LegSaid { leg: LegId, last: bool },
+    /// An INVITE became a call of the gateway.
+    Admitted {
+        seat: usize,
+        call_id: String,
+        transfer: String,
+    },
+    /// A transfer is this call's.
+    Claimed { seat: usize, transfer: String },
+    /// A claim was undone.
+    Released { seat: usize, transfer: String },
+    /// The agent's completion was accepted, or one was made for it.
+    Completion { seat: usize },
+    /// A result went to the store.
+    ResultStored { seat: usize },
+    /// A write to the store with a claim that does not stand.
+    StaleWrite { seat: usize },
+    /// The call's record.
+    Recorded {
+        seat: usize,
+        handed_back: bool,
+        answered: bool,
+    },
+    /// For the ladder only.
+    Note(String),
+}
+
+/// What an endpoint tells the machine that drives it.
+#[derive(Debug)]
+pub(crate) enum HostEvent {
+    Invited(Box<Invitation>),
+    Leg(LegId, LegEvent),
+}
+
+/// An endpoint behind an address.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) endpoint: Endpoint,
+    decoders: BTreeMap<ConnectionId, StreamDecoder>,
+    events: VecDeque<HostEvent>,
+    pub(crate) deeds: VecDeque<Deed>,
+}
+
+impl Host {
+    pub(crate) fn new(address: SocketAddr, config: EndpointConfig, seed: [u8; 32]) -> Self {
+        Self {
+            address,
+            endpoint: Endpoint::new(config, seed),
+            decoders: BTreeMap::new(),
+            events: VecDeque::new(),
+            deeds: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn receive(&mut self, now: Now, arrival: Arrival) {
+        let Arrival { flow, bytes } = arrival;
+        match flow.connection {
+            None => self.message(now, flow, Message::parse(bytes, &Limits::default())),
+            Some(connection) => {
+                let decoder = self.decoders.entry(connection);
+                let decoder = decoder.or_insert_with(|| StreamDecoder::new(Limits::default()));
+                decoder.push(&bytes);
+                let frames: Vec<Frame> =
+                    std::iter::from_fn(|| decoder.next().ok().flatten()).collect();
+                for frame in frames {
+                    if let Frame::Message(message) = frame {
+                        self.message(now, flow, message);
+                    }
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, now: Now, flow: Flow, message: Result<Message, sip_message::ParseError>) {
+        self.input(now, Input::Received { flow, message });
+    }
+
+    pub(crate) fn command(&mut self, now: Now, leg: LegId, command: Command) {
+        self.input(now, Input::Command { leg, command });
+    }
+
+    pub(crate) fn place(&mut self, now: Now, place: Place) {
+        self.tell(Fact::LegBegan(place.leg));
+        self.input(now, Input::Place(Box::new(place)));
+    }
+
+    pub(crate) fn admit(&mut self, now: Now, invitation: Box<Invitation>) {
+        self.tell(Fact::LegBegan(invitation.leg));
+        self.input(now, Input::Admit(invitation));
+    }
+
+    pub(crate) fn refuse(&mut self, now: Now, invitation: Box<Invitation>, refusal: Response) {
+        self.input(
+            now,
+            Input::Refuse {
+                invitation,
+                refusal,
+            },
+        );
+    }
+
+    pub(crate) fn input(&mut self, now: Now, input: Input) {
+        self.endpoint.handle_input(now, input);
+        self.drain();
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.endpoint.handle_timeout(now);
+        self.drain();
+    }
+
+    /// The next thing that the endpoint has told.
+    pub(crate) fn event(&mut self) -> Option<HostEvent> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn tell(&mut self, fact: Fact) {
+        self.deeds.push_back(Deed::Fact(fact));
+    }
+
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.tell(Fact::Note(note.into()));
+    }
+
+    /// A path to another host.
+    pub(crate) const fn flow_to(&self, remote: SocketAddr, transport: Transport) -> Flow {
+        Flow {
+            transport,
+            local: self.address,
+            remote,
+            connection: None,
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit { flow, payload } => {
+                    self.deeds.push_back(Deed::Transmit { flow, payload });
+                }
+                Output::Invited(invitation) => {
+                    self.events.push_back(HostEvent::Invited(invitation));
+                }
+                Output::Leg { leg, event } => {
+                    let last = matches!(event, LegEvent::Ended { .. });
+                    self.tell(Fact::LegSaid { leg, last });
+                    self.events.push_back(HostEvent::Leg(leg, event));
+                }
+                Output::Close(connection) => {
+                    self.decoders.remove(&connection);
+                }
+            }
+        }
+    }
+}
+
+/// A trunk that takes calls from these addresses without credentials.
+pub(crate) fn trunk(allow: &[SocketAddr]) -> TrunkRule {
+    TrunkRule {
+        name: "testbed".to_owned(),
+        allow: allow.iter().map(|address| address.ip().into()).collect(),
+        require_all: false,
+        digest: None,
+        outbound_auth: None,
+    }
+}
+
+/// A host with somebody at it.
+pub(crate) trait Machine {
+    /// Its host.
+    fn host(&mut self) -> &mut Host;
+    /// Reacts to what the endpoint has told.
+    fn settle(&mut self, now: Now);
+    /// When something is due.
+    fn poll_timeout(&self) -> Option<Now>;
+    /// Does one thing that is due.
+    fn handle_timeout(&mut self, now: Now);
+
+    /// Something arrives.
+    fn receive(&mut self, now: Now, arrival: Arrival) {
+        self.host().receive(now, arrival);
+        self.settle(now);
+    }
+
+    /// Something could not be sent.
+    fn send_failed(&mut self, now: Now, flow: Flow, payload: Bytes) {
+        self.host().input(now, Input::SendFailed { flow, payload });
+        self.settle(now);
+    }
+}

@@ -1,0 +1,325 @@
+//! What must hold at every moment of every run, whatever the network and the parties do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use call_control::TRANSFER_HEADER;
+use call_control::transfer::Status;
+use sip_core::{Census, LegId};
+use sip_message::{HeaderName, Message, Method, NameAddr};
+use timebase::Now;
+
+use crate::gateway::Gateway;
+use crate::host::Fact;
+use crate::ladder;
+use crate::plan::{GATEWAY, RunPlan};
+use crate::store::Store;
+
+/// The longest that an agent may keep a call; the call then makes a result of its own.
+const CALL_DURATION: Duration = Duration::from_secs(120);
+
+/// A rule that runs are held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Every leg ends, once, and says nothing afterwards.
+    LegsEndOnce,
+    /// Every media port comes back.
+    PortsReturn,
+    /// A transfer is claimed by one call at a time, and nobody else writes to it.
+    ClaimsStand,
+    /// There is one result for each completion, and no more.
+    OneResultEach,
+    /// The store has the result before the first byte of the hand-back leaves.
+    StoreFirst,
+    /// A claim that ends in a refusal is undone before the refusal leaves. 487 is not looked at:
+    /// the endpoint sends it with the CANCEL's own answer.
+    UndoneFirst,
+    /// An INVITE transaction has one final response.
+    OneFinalResponse,
+    /// Every call has a record, once, and the transfer's status is what the record says.
+    RecordsTrue,
+    /// No transfer stays ONGOING.
+    NoneOngoing,
+    /// The endpoints hold nothing at the end.
+    NothingLeft,
+    /// The run comes to its end, and no machine spins.
+    RunEnds,
+}
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When.
+    pub at: Now,
+    /// Which.
+    pub rule: Rule,
+    /// How.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, rule, detail } = self;
+        write!(f, "{rule:?} at {:.3}: {detail}", at.0.as_secs_f64())
+    }
+}
+
+/// Watches a run.
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    /// Whether each leg is over.
+    legs: BTreeMap<(SocketAddr, LegId), bool>,
+    finals: BTreeMap<(SocketAddr, Vec<u8>), (u16, Bytes)>,
+    calls: Vec<Call>,
+    /// The call that has claimed each transfer, as the calls themselves were told.
+    claims: BTreeMap<String, usize>,
+    /// Transfers whose store cannot be reached for a while: what it says is not judged meanwhile.
+    excused: BTreeSet<String>,
+    first: Option<Violation>,
+}
+
+#[derive(Debug)]
+struct Call {
+    transfer: String,
+    call_id: String,
+    admitted: Now,
+    completions: u32,
+    results: u32,
+    records: u32,
+}
+
+impl Inspector {
+    pub(crate) fn new(plan: &RunPlan) -> Self {
+        let outages = plan
+            .transfers
+            .iter()
+            .filter(|plan| plan.store_outage.is_some());
+        Self {
+            legs: BTreeMap::new(),
+            finals: BTreeMap::new(),
+            calls: Vec::new(),
+            claims: BTreeMap::new(),
+            excused: outages.map(|plan| plan.transfer.clone()).collect(),
+            first: None,
+        }
+    }
+
+    /// The first rule that was broken.
+    pub(crate) const fn violation(&self) -> Option<&Violation> {
+        self.first.as_ref()
+    }
+
+    pub(crate) fn broken(&mut self, at: Now, rule: Rule, detail: String) {
+        self.first.get_or_insert(Violation { at, rule, detail });
+    }
+
+    /// A message leaves a host.
+    pub(crate) fn sent(&mut self, now: Now, by: SocketAddr, message: &Message, store: &Store) {
+        match message.status() {
+            Some(200..) if message.method() == Method::Invite => {
+                self.one_final(now, by, message);
+                if by == GATEWAY {
+                    self.undone_first(now, message, store);
+                }
+            }
+            Some(_) => {}
+            None if by == GATEWAY => self.store_first(now, message, store),
+            None => {}
+        }
+    }
+
+    pub(crate) fn fact(&mut self, now: Now, by: SocketAddr, fact: &Fact, store: &Store) {
+        match fact {
+            Fact::LegBegan(leg) => {
+                if self.legs.insert((by, *leg), false).is_some() {
+                    self.broken(now, Rule::LegsEndOnce, format!("{leg:?} began twice"));
+                }
+            }
+            Fact::LegSaid { leg, last } => self.leg_said(now, by, *leg, *last),
+            Fact::Admitted {
+                call_id, transfer, ..
+            } => self.calls.push(Call {
+                transfer: transfer.clone(),
+                call_id: call_id.clone(),
+                admitted: now,
+                completions: 0,
+                results: 0,
+                records: 0,
+            }),
+            Fact::Claimed { seat, transfer } => {
+                if let Some(other) = self.claims.insert(transfer.clone(), *seat) {
+                    let detail = format!("calls {other} and {seat} have {transfer}");
+                    self.broken(now, Rule::ClaimsStand, detail);
+                }
+            }
+            Fact::Released { seat, transfer } => {
+                if self.claims.remove(transfer) != Some(*seat) {
+                    let detail = format!("call {seat} releases {transfer}, which it has not");
+                    self.broken(now, Rule::ClaimsStand, detail);
+                }
+            }
+            Fact::Completion { seat } => self.calls[*seat].completions += 1,
+            Fact::ResultStored { seat } => self.result_stored(now, *seat),
+            Fact::StaleWrite { seat } => {
+                let detail = format!("call {seat} writes without a claim");
+                self.broken(now, Rule::ClaimsStand, detail);
+            }
+            Fact::Recorded {
+                seat,
+                handed_back,
+                answered,
+            } => self.recorded(now, *seat, (*handed_back, *answered), store),
+            Fact::Note(_) => {}
+        }
+    }
+
+    /// Everything is quiet: nothing may be left.
+    pub(crate) fn close(&mut self, now: Now, gateway: &Gateway, censuses: &[(SocketAddr, Census)]) {
+        let open = |(key, over): (&(SocketAddr, LegId), &bool)| (!over).then_some(*key);
+        let open: Vec<_> = self.legs.iter().filter_map(open).collect();
+        for (host, leg) in open {
+            // A host that died took its legs with it.
+            if censuses.iter().any(|(address, _)| *address == host) {
+                let detail = format!("{leg:?} of {} never ended", ladder::name(host));
+                self.broken(now, Rule::LegsEndOnce, detail);
+            }
+        }
+        for (host, census) in censuses {
+            if *census != Census::default() {
+                let detail = format!("{} holds {census:?}", ladder::name(*host));
+                self.broken(now, Rule::NothingLeft, detail);
+            }
+        }
+        let records = self.calls.iter().filter(|call| call.records != 1).count();
+        if records + gateway.open_calls() > 0 {
+            let detail = format!("{} calls without a record", gateway.open_calls());
+            self.broken(now, Rule::RecordsTrue, detail);
+        }
+        if gateway.ports_in_use() > 0 {
+            let detail = format!("{} ports are missing", gateway.ports_in_use());
+            self.broken(now, Rule::PortsReturn, detail);
+        }
+        for (id, status) in gateway.store.statuses() {
+            if status == Status::Ongoing {
+                self.broken(now, Rule::NoneOngoing, format!("{id} is ONGOING"));
+            }
+        }
+    }
+
+    fn leg_said(&mut self, now: Now, by: SocketAddr, leg: LegId, last: bool) {
+        match self.legs.insert((by, leg), last) {
+            Some(false) => {}
+            Some(true) => {
+                let detail = format!("{leg:?} of {} speaks after its end", ladder::name(by));
+                self.broken(now, Rule::LegsEndOnce, detail);
+            }
+            None => {
+                let detail = format!("{leg:?} of {} never began", ladder::name(by));
+                self.broken(now, Rule::LegsEndOnce, detail);
+            }
+        }
+    }
+
+    fn one_final(&mut self, now: Now, by: SocketAddr, message: &Message) {
+        let via = message.via().ok();
+        let branch = via
+            .as_ref()
+            .and_then(|via| via.branch())
+            .unwrap_or_default();
+        let tag = message
+            .to()
+            .ok()
+            .as_ref()
+            .and_then(NameAddr::tag)
+            .map(Bytes::copy_from_slice);
+        let this = (
+            message.status().unwrap_or_default(),
+            tag.unwrap_or_default(),
+        );
+        let first = self
+            .finals
+            .entry((by, branch.to_vec()))
+            .or_insert_with(|| this.clone());
+        if *first != this {
+            let detail = format!("{} after {} from {}", this.0, first.0, ladder::name(by));
+            self.broken(now, Rule::OneFinalResponse, detail);
+        }
+    }
+
+    fn undone_first(&mut self, now: Now, message: &Message, store: &Store) {
+        let status = message.status().unwrap_or_default();
+        let call_id = message.call_id().unwrap_or_default();
+        let seat = self
+            .calls
+            .iter()
+            .position(|call| call.call_id.as_bytes() == call_id);
+        let Some(seat) = seat.filter(|_| status >= 300 && status != 487) else {
+            return;
+        };
+        let id = &self.calls[seat].transfer;
+        if store.holder(id) == Some(seat) && !self.excused.contains(id) {
+            let detail = format!("{status} leaves while {id} is ONGOING");
+            self.broken(now, Rule::UndoneFirst, detail);
+        }
+    }
+
+    /// Requests of a hand-back carry the transfer's id: REFER, the return's INVITE, and the BYE.
+    fn store_first(&mut self, now: Now, message: &Message, store: &Store) {
+        let method = message.method();
+        if !matches!(method, Method::Bye | Method::Refer | Method::Invite) {
+            return;
+        }
+        let Some(id) = message.header(HeaderName::from(TRANSFER_HEADER)) else {
+            return;
+        };
+        let id = String::from_utf8_lossy(&id);
+        if !store.has_result(&id) && !self.excused.contains(id.as_ref()) {
+            let detail = format!("{method} leaves while the store has no result of {id}");
+            self.broken(now, Rule::StoreFirst, detail);
+        }
+    }
+
+    fn result_stored(&mut self, now: Now, seat: usize) {
+        let call = &mut self.calls[seat];
+        call.results += 1;
+        let own = u32::from(now - call.admitted >= CALL_DURATION);
+        if call.results > call.completions + own {
+            let detail = format!("{} results, {} completions", call.results, call.completions);
+            self.broken(now, Rule::OneResultEach, detail);
+        }
+    }
+
+    fn recorded(
+        &mut self,
+        now: Now,
+        seat: usize,
+        (handed_back, answered): (bool, bool),
+        store: &Store,
+    ) {
+        let call = &mut self.calls[seat];
+        call.records += 1;
+        let (records, id) = (call.records, call.transfer.clone());
+        if records > 1 {
+            let detail = format!("call {seat} has {records} records");
+            self.broken(now, Rule::RecordsTrue, detail);
+        }
+        if self.excused.contains(&id) {
+            return;
+        }
+        if handed_back && !store.has_result(&id) {
+            self.broken(
+                now,
+                Rule::RecordsTrue,
+                format!("{id} was handed back without a result"),
+            );
+        }
+        if store.holder(&id) == Some(seat) {
+            let what = if answered { "ended" } else { "was refused" };
+            let detail = format!("{id} is ONGOING though its call {what}");
+            self.broken(now, Rule::RecordsTrue, detail);
+        }
+    }
+}

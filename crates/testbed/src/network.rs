@@ -1,0 +1,284 @@
+//! The virtual network: datagrams that are lost, doubled, late and out of order, and streams that are not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sip_core::{ConnectionId, Flow, Transport};
+use timebase::Now;
+
+use crate::agenda::Agenda;
+use crate::dice::Dice;
+
+/// How bad the network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weather {
+    /// Datagrams lost, in percent; segments of streams come late instead.
+    pub loss: u8,
+    /// Datagrams that arrive twice, in percent.
+    pub duplicates: u8,
+    /// Datagrams held up so long that later ones overtake them, in percent.
+    pub reordered: u8,
+    /// The shortest and the longest time on the way, in milliseconds.
+    pub delay: (u64, u64),
+}
+
+impl Weather {
+    /// Nothing is lost, and everything takes five milliseconds.
+    pub const CALM: Self = Self {
+        loss: 0,
+        duplicates: 0,
+        reordered: 0,
+        delay: (5, 6),
+    };
+}
+
+/// Something that arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Over which path, seen from the one it arrives at.
+    pub flow: Flow,
+    /// A datagram, or some bytes of a stream.
+    pub bytes: Bytes,
+}
+
+/// What becomes of something that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrives at these instants: once, or more often.
+    Arrives(Vec<Now>),
+    /// It is lost.
+    Lost,
+    /// Nobody accepts connections there.
+    Refused,
+}
+
+/// The network between hosts.
+#[derive(Debug)]
+pub struct Network {
+    weather: Weather,
+    dice: Dice,
+    hosts: BTreeSet<SocketAddr>,
+    flying: Agenda<Arrival>,
+    streams: BTreeMap<(SocketAddr, SocketAddr), Stream>,
+    connections: u64,
+}
+
+/// One direction of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    connection: ConnectionId,
+    /// When its last byte arrives; nothing overtakes it.
+    last: Now,
+}
+
+impl Network {
+    /// A network in this weather, whose accidents follow from the dice.
+    #[must_use]
+    pub fn new(weather: Weather, dice: Dice) -> Self {
+        Self {
+            weather,
+            dice,
+            hosts: BTreeSet::new(),
+            flying: Agenda::default(),
+            streams: BTreeMap::new(),
+            connections: 0,
+        }
+    }
+
+    /// A host that can be reached from now on.
+    pub fn attach(&mut self, address: SocketAddr) {
+        self.hosts.insert(address);
+    }
+
+    /// A host that can no longer be reached, and what was on its way to it.
+    pub fn detach(&mut self, address: SocketAddr) {
+        self.hosts.remove(&address);
+    }
+
+    /// Sends something over a path as the sender sees it.
+    pub fn send(&mut self, now: Now, flow: Flow, payload: &Bytes) -> Fate {
+        match flow.transport {
+            Transport::Udp => self.send_datagram(now, flow, payload),
+            Transport::Tcp | Transport::Tls => self.send_on_stream(now, flow, payload),
+        }
+    }
+
+    /// The next thing that has arrived.
+    pub fn arrival(&mut self, now: Now) -> Option<Arrival> {
+        while let Some(arrival) = self.flying.due(now) {
+            if self.hosts.contains(&arrival.flow.local) {
+                return Some(arrival);
+            }
+        }
+        None
+    }
+
+    /// When the next thing arrives.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Now> {
+        self.flying.poll_timeout()
+    }
+
+    fn send_datagram(&mut self, now: Now, flow: Flow, payload: &Bytes) -> Fate {
+        if !self.hosts.contains(&flow.remote) || self.dice.chance(self.weather.loss) {
+            return Fate::Lost;
+        }
+        let copies = 1 + usize::from(self.dice.chance(self.weather.duplicates));
+        let mut at = Vec::with_capacity(copies);
+        for _ in 0..copies {
+            let mut arrives = now + self.delay();
+            if self.dice.chance(self.weather.reordered) {
+                arrives += self.dice.millis(50, 1_500);
+            }
+            at.push(arrives);
+            let flow = Flow::udp(flow.remote, flow.local);
+            let bytes = payload.clone();
+            self.flying.add(arrives, Arrival { flow, bytes });
+        }
+        Fate::Arrives(at)
+    }
+
+    /// What a datagram would lose, a stream sends again: the bytes come late, and in order.
+    fn send_on_stream(&mut self, now: Now, flow: Flow, payload: &Bytes) -> Fate {
+        if !self.hosts.contains(&flow.remote) {
+            let open = self.streams.contains_key(&(flow.local, flow.remote));
+            return if open { Fate::Lost } else { Fate::Refused };
+        }
+        let stream = self.stream(now, flow);
+        let mut at = now + self.delay();
+        if self.dice.chance(self.weather.loss) {
+            at += self.dice.millis(200, 1_000);
+        }
+        let mut at = at.max(stream.last);
+        let there = Flow {
+            transport: flow.transport,
+            local: flow.remote,
+            remote: flow.local,
+            connection: Some(stream.connection),
+        };
+        let mut rest = payload.clone();
+        while !rest.is_empty() {
+            let cut = 1 + self.dice.below(rest.len() as u64 * 2) as usize;
+            let bytes = rest.split_to(cut.min(rest.len()));
+            self.flying.add(at, Arrival { flow: there, bytes });
+            if !rest.is_empty() {
+                at += self.dice.millis(0, 3);
+            }
+        }
+        self.streams
+            .insert((flow.local, flow.remote), Stream { last: at, ..stream });
+        Fate::Arrives(vec![at])
+    }
+
+    /// The stream between two hosts, which is opened when it is first written to.
+    fn stream(&mut self, now: Now, flow: Flow) -> Stream {
+        if let Some(stream) = self.streams.get(&(flow.local, flow.remote)) {
+            return *stream;
+        }
+        self.connections += 1;
+        let connection = ConnectionId(self.connections);
+        let stream = Stream {
+            connection,
+            last: now,
+        };
+        self.streams.insert((flow.local, flow.remote), stream);
+        self.streams.insert((flow.remote, flow.local), stream);
+        stream
+    }
+
+    fn delay(&mut self) -> Duration {
+        let (from, to) = self.weather.delay;
+        self.dice.millis(from, to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "10.0.0.1:5060";
+    const B: &str = "10.0.0.2:5060";
+
+    fn network(weather: Weather) -> Network {
+        let mut network = Network::new(weather, Dice::new(3));
+        network.attach(A.parse().unwrap());
+        network.attach(B.parse().unwrap());
+        network
+    }
+
+    fn flow(transport: Transport) -> Flow {
+        let flow = Flow::udp(A.parse().unwrap(), B.parse().unwrap());
+        Flow { transport, ..flow }
+    }
+
+    fn arrivals(network: &mut Network) -> Vec<Arrival> {
+        std::iter::from_fn(|| network.arrival(Now::from_millis(u64::MAX / 2))).collect()
+    }
+
+    #[test]
+    fn datagrams_are_lost_doubled_and_overtaken_as_the_weather_says() {
+        let weather = Weather {
+            loss: 20,
+            duplicates: 10,
+            reordered: 20,
+            delay: (1, 30),
+        };
+        let mut network = network(weather);
+        let sent: Vec<Fate> = (0..1_000u64)
+            .map(|n| {
+                let payload = Bytes::from(n.to_string());
+                network.send(Now::from_millis(n), flow(Transport::Udp), &payload)
+            })
+            .collect();
+        let lost = sent.iter().filter(|fate| **fate == Fate::Lost).count();
+        let twice = sent
+            .iter()
+            .filter(|fate| matches!(fate, Fate::Arrives(at) if at.len() == 2))
+            .count();
+        assert!((150..250).contains(&lost), "{lost}");
+        assert!((50..110).contains(&twice), "{twice}");
+        let order = |arrival: &Arrival| String::from_utf8_lossy(&arrival.bytes).parse::<u64>();
+        let got: Vec<u64> = arrivals(&mut network)
+            .iter()
+            .map(|arrival| order(arrival).unwrap())
+            .collect();
+        assert_eq!(got.len(), 1_000 - lost + twice);
+        assert!(!got.is_sorted());
+    }
+
+    #[test]
+    fn streams_bring_every_byte_once_and_in_order() {
+        let weather = Weather {
+            loss: 30,
+            duplicates: 30,
+            reordered: 30,
+            delay: (1, 200),
+        };
+        let mut network = network(weather);
+        let mut sent = Vec::new();
+        for n in 0..200u64 {
+            let payload = Bytes::from(format!("message {n};"));
+            sent.extend_from_slice(&payload);
+            network.send(Now::from_millis(n), flow(Transport::Tcp), &payload);
+        }
+        let got = arrivals(&mut network);
+        assert!(got.len() > 200, "some messages come in pieces");
+        let connection = got[0].flow.connection;
+        assert!(connection.is_some() && got.iter().all(|a| a.flow.connection == connection));
+        let got: Vec<u8> = got.iter().flat_map(|a| a.bytes.to_vec()).collect();
+        assert_eq!(got, sent);
+    }
+
+    #[test]
+    fn nobody_at_the_address_means_loss_for_datagrams_and_refusal_for_streams() {
+        let mut network = network(Weather::CALM);
+        network.detach(B.parse().unwrap());
+        let payload = Bytes::from_static(b"x");
+        let fates =
+            [Transport::Udp, Transport::Tcp].map(|by| network.send(Now::ZERO, flow(by), &payload));
+        assert_eq!(fates, [Fate::Lost, Fate::Refused]);
+        assert_eq!(network.poll_timeout(), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! How a run is set up: the weather, how many calls, and what may go otherwise than planned.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use call_control::transfer::ReturnType;
+
+use crate::network::Weather;
+
+/// What one run is like, besides its seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How bad the network is.
+    pub weather: Weather,
+    /// How many transfers are called for.
+    pub calls: u8,
+    /// The return type of every transfer; none: any.
+    pub returns: Option<ReturnType>,
+    /// What may happen besides the plain story.
+    pub behaviours: BTreeSet<Behaviour>,
+}
+
+impl Options {
+    /// One call in calm weather that goes as everybody wishes.
+    #[must_use]
+    pub const fn plain(returns: ReturnType) -> Self {
+        Self {
+            weather: Weather::CALM,
+            calls: 1,
+            returns: Some(returns),
+            behaviours: BTreeSet::new(),
+        }
+    }
+
+    /// Three calls on which anything may happen, with this loss in percent.
+    #[must_use]
+    pub fn wild(loss: u8) -> Self {
+        Self {
+            weather: Weather {
+                loss,
+                duplicates: loss / 3,
+                reordered: loss / 3,
+                delay: (1, 60),
+            },
+            calls: 3,
+            returns: None,
+            behaviours: Behaviour::ALL.into(),
+        }
+    }
+
+    /// The same without one behaviour.
+    #[must_use]
+    pub fn without(mut self, behaviour: Behaviour) -> Self {
+        self.behaviours.remove(&behaviour);
+        self
+    }
+
+    pub(crate) fn allow(&self, behaviour: Behaviour) -> bool {
+        self.behaviours.contains(&behaviour)
+    }
+}
+
+/// Something that a run may contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Behaviour {
+    /// The caller cancels while the call arrives.
+    Cancel,
+    /// The caller hangs up at any moment after that.
+    HangUp,
+    /// The caller puts the call on hold and takes it back.
+    Hold,
+    /// The INVITE has no SDP.
+    LateOffer,
+    /// The call comes over a stream.
+    Stream,
+    /// Two INVITEs name the same transfer.
+    Twice,
+    /// The SBC falls silent for good.
+    SbcDies,
+    /// The agent cannot be reached, closes without a word, crashes, or never ends.
+    AgentFails,
+    /// REFER is refused, fails, or is never followed by its final NOTIFY.
+    ReferFails,
+    /// The target refuses, redirects, challenges, rings for ever, or is not there.
+    TargetVaries,
+    /// The store cannot be reached for a while.
+    StoreFails,
+    /// There are too few media ports.
+    FewPorts,
+}
+
+impl Behaviour {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Cancel,
+        Self::HangUp,
+        Self::Hold,
+        Self::LateOffer,
+        Self::Stream,
+        Self::Twice,
+        Self::SbcDies,
+        Self::AgentFails,
+        Self::ReferFails,
+        Self::TargetVaries,
+        Self::StoreFails,
+        Self::FewPorts,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::HangUp => "hang-up",
+            Self::Hold => "hold",
+            Self::LateOffer => "late-offer",
+            Self::Stream => "stream",
+            Self::Twice => "twice",
+            Self::SbcDies => "sbc-dies",
+            Self::AgentFails => "agent-fails",
+            Self::ReferFails => "refer-fails",
+            Self::TargetVaries => "target-varies",
+            Self::StoreFails => "store-fails",
+            Self::FewPorts => "few-ports",
+        }
+    }
+}
+
+impl fmt::Display for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Behaviour {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == name);
+        found.ok_or_else(|| format!("no such behaviour: {name}"))
+    }
+}

@@ -1,0 +1,240 @@
+//! A target of returned calls: it rings, answers, refuses, redirects, or rings for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use call_control::TRANSFER_HEADER;
+use sip_core::{
+    Algorithm, Command, DigestUser, EndpointConfig, Header, Invitation, LegEvent, LegId, Response,
+};
+use sip_message::Uri;
+use timebase::{Now, earliest};
+
+use crate::agenda::Agenda;
+use crate::dice::Dice;
+use crate::gateway::USER;
+use crate::host::{Host, HostEvent, Machine, trunk};
+use crate::phone::Phone;
+use crate::plan::{CallPlan, GATEWAY, GUARDED, RunPlan, TargetPlan};
+
+/// A target.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) host: Host,
+    plans: Vec<CallPlan>,
+    guests: BTreeMap<LegId, Guest>,
+    agenda: Agenda<(LegId, Act)>,
+}
+
+#[derive(Debug)]
+struct Guest {
+    transfer: String,
+    offer: Option<Bytes>,
+    phone: Phone,
+    talks: Duration,
+    up: bool,
+}
+
+#[derive(Debug)]
+enum Act {
+    Ring { early_media: bool },
+    Answer,
+    Refuse(Response),
+    HangUp,
+}
+
+impl Machine for Target {
+    fn host(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
+    fn settle(&mut self, now: Now) {
+        while let Some(event) = self.host.event() {
+            match event {
+                HostEvent::Invited(invitation) => self.invited(now, invitation),
+                HostEvent::Leg(leg, event) => self.leg_event(now, leg, event),
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Now> {
+        earliest(
+            self.agenda.poll_timeout(),
+            self.host.endpoint.poll_timeout(),
+        )
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        match self.agenda.due(now) {
+            Some((leg, act)) => self.act(now, leg, act),
+            None => self.host.handle_timeout(now),
+        }
+        self.settle(now);
+    }
+}
+
+impl Target {
+    pub(crate) fn new(address: SocketAddr, plan: &RunPlan, dice: &mut Dice) -> Self {
+        let mut rule = trunk(&[GATEWAY]);
+        if address == GUARDED {
+            rule.require_all = true;
+            rule.digest = Some(DigestUser {
+                username: USER.0.to_owned(),
+                password: USER.1.to_owned().into(),
+                algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+            });
+        }
+        let config = EndpointConfig {
+            trunks: vec![rule],
+            user_agent: "target".to_owned(),
+            ..EndpointConfig::default()
+        };
+        Self {
+            host: Host::new(address, config, dice.seed()),
+            plans: plan.transfers.clone(),
+            guests: BTreeMap::new(),
+            agenda: Agenda::default(),
+        }
+    }
+
+    /// The transfers whose targets can be heard.
+    pub(crate) fn audible(&self) -> BTreeSet<String> {
+        let heard = self.guests.values().filter(|guest| guest.up);
+        heard.map(|guest| guest.transfer.clone()).collect()
+    }
+
+    fn invited(&mut self, now: Now, invitation: Box<Invitation>) {
+        let headers = &invitation.caller.x_headers;
+        let id = headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(TRANSFER_HEADER))
+            .map(|(_, value)| value.clone())
+            .unwrap_or_default();
+        let Some(plan) = self.plans.iter().find(|plan| plan.transfer == id) else {
+            return self.host.refuse(now, invitation, Response::new(404));
+        };
+        let (plan, leg) = (plan.target, invitation.leg);
+        let again = was_redirected(&invitation);
+        let guest = Guest {
+            transfer: id,
+            offer: invitation.offer.clone(),
+            phone: Phone::new(self.host.address, leg.0),
+            talks: Duration::from_secs(2),
+            up: false,
+        };
+        self.guests.insert(leg, guest);
+        self.host.admit(now, invitation);
+        self.intend(now, leg, plan, again);
+    }
+
+    fn intend(&mut self, now: Now, leg: LegId, plan: TargetPlan, again: bool) {
+        let soon = now + Duration::from_millis(20);
+        let ring = Act::Ring { early_media: false };
+        match plan {
+            TargetPlan::Answers {
+                early_media,
+                rings,
+                talks,
+                ..
+            } => {
+                self.agenda.add(soon, (leg, Act::Ring { early_media }));
+                self.agenda.add(soon + rings, (leg, Act::Answer));
+                if let Some(guest) = self.guests.get_mut(&leg) {
+                    guest.talks = talks;
+                }
+            }
+            TargetPlan::Redirects(_) if again => self.agenda.add(soon, (leg, Act::Answer)),
+            TargetPlan::Redirects(after) => {
+                let contact = format!("<sip:again@{}>", self.host.address);
+                let response = Response::new(302).with_header("Contact", contact);
+                self.agenda.add(now + after, (leg, Act::Refuse(response)));
+            }
+            TargetPlan::Refuses(status, after) => {
+                self.agenda.add(soon, (leg, ring));
+                let refuse = Act::Refuse(Response::new(status));
+                self.agenda.add(soon + after, (leg, refuse));
+            }
+            TargetPlan::RingsForEver => self.agenda.add(soon, (leg, ring)),
+            TargetPlan::SecondAddress(_) | TargetPlan::NotThere | TargetPlan::Unresolved => {
+                self.agenda.add(soon, (leg, Act::Answer));
+            }
+        }
+    }
+
+    fn act(&mut self, now: Now, leg: LegId, act: Act) {
+        let Some(guest) = self.guests.get(&leg) else {
+            return;
+        };
+        let answer = guest.phone.answer(guest.offer.as_ref());
+        let command = match (act, answer) {
+            (Act::Ring { early_media: true }, Some(answer)) => Command::Ring {
+                status: 183,
+                sdp: Some(answer),
+            },
+            (Act::Ring { .. }, _) => Command::Ring {
+                status: 180,
+                sdp: None,
+            },
+            (Act::Answer, Some(sdp)) => Command::Accept {
+                sdp,
+                headers: Vec::new(),
+            },
+            (Act::Answer, None) => Command::Refuse(Response::new(488)),
+            (Act::Refuse(response), _) => Command::Refuse(response),
+            (Act::HangUp, _) => Command::HangUp {
+                headers: vec![Header::new("Reason", "Q.850;cause=16;text=\"bye\"")],
+            },
+        };
+        self.host.command(now, leg, command);
+    }
+
+    fn leg_event(&mut self, now: Now, leg: LegId, event: LegEvent) {
+        let Some(guest) = self.guests.get_mut(&leg) else {
+            return;
+        };
+        match event {
+            LegEvent::Confirmed { .. } => {
+                guest.up = true;
+                let at = now + guest.talks;
+                self.agenda.add(at, (leg, Act::HangUp));
+            }
+            LegEvent::Reoffered { sdp } => {
+                let command = match guest.phone.answer(sdp.as_ref()) {
+                    Some(sdp) => Command::Answer { sdp },
+                    None => Command::RefuseOffer { status: 488 },
+                };
+                self.host.command(now, leg, command);
+            }
+            LegEvent::Ended { .. } => {
+                self.guests.remove(&leg);
+            }
+            LegEvent::HungUp { .. } => guest.up = false,
+            LegEvent::Referred { .. } => {
+                self.host
+                    .command(now, leg, Command::AnswerRefer { status: 603 });
+            }
+            LegEvent::Cancelled { .. }
+            | LegEvent::Progress { .. }
+            | LegEvent::Answered { .. }
+            | LegEvent::Refused { .. }
+            | LegEvent::OfferAnswered { .. }
+            | LegEvent::OfferRefused { .. }
+            | LegEvent::Info { .. }
+            | LegEvent::AllowsRefer(_)
+            | LegEvent::ReferAnswered { .. }
+            | LegEvent::Notified { .. }
+            | LegEvent::NotifyAnswered { .. } => {}
+        }
+    }
+}
+
+/// Whether the INVITE is the one that a redirection asked for.
+fn was_redirected(invitation: &Invitation) -> bool {
+    let uri = invitation
+        .request
+        .request_uri()
+        .and_then(|uri| Uri::parse(uri).ok());
+    uri.is_some_and(|uri| uri.user() == Some(b"again"))
+}

@@ -1,0 +1,227 @@
+//! A whole world: network, clock, gateway, SBC and targets, run to its end and watched all along.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sip_core::Flow;
+use timebase::{Now, earliest};
+
+use crate::agenda::Agenda;
+use crate::dice::Dice;
+use crate::gateway::{Audible, Gateway};
+use crate::host::{Deed, Fact, Machine};
+use crate::inspector::{Inspector, Rule, Violation};
+use crate::ladder::{self, Ladder};
+use crate::network::{Fate, Network};
+use crate::options::Options;
+use crate::plan::{GATEWAY, GUARDED, RunPlan, SBC, TARGET};
+use crate::sbc::Sbc;
+use crate::target::Target;
+
+/// No run may take longer, in virtual time.
+const LONGEST: Duration = Duration::from_secs(3_600);
+/// Things that may happen at one instant; a machine that wants more is going round in circles.
+const MOST_AT_ONCE: u32 = 10_000;
+/// How long it takes to learn that a connection was refused.
+const REFUSAL: Duration = Duration::from_millis(1);
+
+/// A world on its way.
+#[derive(Debug)]
+pub struct World {
+    now: Now,
+    network: Network,
+    gateway: Gateway,
+    sbc: Sbc,
+    targets: [Target; 2],
+    /// What could not be sent, to be told to the sender.
+    refused: Agenda<(SocketAddr, Flow, Bytes)>,
+    ladder: Ladder,
+    inspector: Inspector,
+    events: u64,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The seed.
+    pub seed: u64,
+    /// The first rule that was broken.
+    pub violation: Option<Violation>,
+    /// Everything that happened.
+    pub ladder: Ladder,
+    /// When everything was quiet.
+    pub ended: Now,
+    /// How many things happened.
+    pub events: u64,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seed, ended) = (self.seed, self.ended.0.as_secs_f64());
+        match &self.violation {
+            Some(violation) => write!(f, "seed {seed}: {violation}"),
+            None => write!(f, "seed {seed}: all rules held, quiet at {ended:.3}"),
+        }
+    }
+}
+
+impl World {
+    /// Runs a world to its end.
+    #[must_use]
+    pub fn run(seed: u64, options: &Options) -> Verdict {
+        let mut world = Self::new(seed, options);
+        world.live();
+        let Self {
+            now,
+            ladder,
+            inspector,
+            events,
+            ..
+        } = world;
+        Verdict {
+            seed,
+            violation: inspector.violation().cloned(),
+            ladder,
+            ended: now,
+            events,
+        }
+    }
+
+    fn new(seed: u64, options: &Options) -> Self {
+        let mut dice = Dice::new(seed);
+        let plan = RunPlan::draw(options, &mut dice);
+        let mut network = Network::new(options.weather, dice.fork());
+        for address in [GATEWAY, SBC, TARGET, GUARDED] {
+            network.attach(address);
+        }
+        let gateway = Gateway::new(&plan, &mut dice);
+        let sbc = Sbc::new(&plan, &mut dice);
+        let targets = [TARGET, GUARDED].map(|address| Target::new(address, &plan, &mut dice));
+        Self {
+            now: Now::ZERO,
+            network,
+            gateway,
+            sbc,
+            targets,
+            refused: Agenda::default(),
+            ladder: Ladder::default(),
+            inspector: Inspector::new(&plan),
+            events: 0,
+        }
+    }
+
+    /// One thing after the other, until nothing is due any more or a rule is broken.
+    fn live(&mut self) {
+        let mut at_once = 0;
+        while let Some(next) = self.next() {
+            at_once = if next > self.now { 0 } else { at_once + 1 };
+            if at_once > MOST_AT_ONCE || next.0 > LONGEST {
+                let detail = "machines are still busy".to_owned();
+                return self.inspector.broken(self.now, Rule::RunEnds, detail);
+            }
+            self.now = self.now.max(next);
+            self.events += 1;
+            self.step();
+            self.collect();
+            if self.inspector.violation().is_some() {
+                return;
+            }
+        }
+        self.close();
+    }
+
+    fn next(&self) -> Option<Now> {
+        let targets = self.targets.iter().filter_map(Target::poll_timeout).min();
+        let parties = earliest(self.gateway.poll_timeout(), self.sbc.poll_timeout());
+        let wires = earliest(self.network.poll_timeout(), self.refused.poll_timeout());
+        earliest(earliest(parties, targets), wires)
+    }
+
+    /// The first thing that is due.
+    fn step(&mut self) {
+        let now = self.now;
+        if let Some(arrival) = self.network.arrival(now) {
+            if let Some(machine) = self.machine(arrival.flow.local) {
+                machine.receive(now, arrival);
+            }
+        } else if let Some((sender, flow, payload)) = self.refused.due(now) {
+            if let Some(machine) = self.machine(sender) {
+                machine.send_failed(now, flow, payload);
+            }
+        } else {
+            self.gateway.audible = Audible {
+                callers: self.sbc.audible(),
+                targets: self.targets.iter().flat_map(Target::audible).collect(),
+            };
+            let late =
+                |machine: &&mut dyn Machine| machine.poll_timeout().is_some_and(|at| at <= now);
+            if let Some(machine) = self.machines().into_iter().find(late) {
+                machine.handle_timeout(now);
+            }
+            if self.sbc.dead {
+                self.network.detach(SBC);
+            }
+        }
+    }
+
+    fn machines(&mut self) -> [&mut dyn Machine; 4] {
+        let [target, guarded] = &mut self.targets;
+        [&mut self.gateway, &mut self.sbc, target, guarded]
+    }
+
+    fn machine(&mut self, address: SocketAddr) -> Option<&mut dyn Machine> {
+        let mut machines = self.machines().into_iter();
+        machines.find_map(|machine| (machine.host().address == address).then_some(machine))
+    }
+
+    /// Takes what the machines have done to the network, the ladder and the inspector.
+    fn collect(&mut self) {
+        for address in [GATEWAY, SBC, TARGET, GUARDED] {
+            let deeds = self
+                .machine(address)
+                .map(|machine| std::mem::take(&mut machine.host().deeds));
+            for deed in deeds.unwrap_or_default() {
+                match deed {
+                    Deed::Transmit { flow, payload } => self.transmit(flow, payload),
+                    Deed::Fact(fact) => self.fact(address, fact),
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, flow: Flow, payload: Bytes) {
+        let now = self.now;
+        let fate = self.network.send(now, flow, &payload);
+        if let Some(message) = ladder::parse(&payload) {
+            self.inspector
+                .sent(now, flow.local, &message, &self.gateway.store);
+            self.ladder
+                .sent(now, (flow.local, flow.remote), &message, fate.clone());
+        }
+        if fate == Fate::Refused {
+            self.refused.add(now + REFUSAL, (flow.local, flow, payload));
+        }
+    }
+
+    fn fact(&mut self, by: SocketAddr, fact: Fact) {
+        self.inspector
+            .fact(self.now, by, &fact, &self.gateway.store);
+        if let Fact::Note(note) = fact {
+            self.ladder.note(self.now, note);
+        }
+    }
+
+    fn close(&mut self) {
+        let mut censuses = Vec::new();
+        let dead = self.sbc.dead;
+        for machine in self.machines() {
+            let host = machine.host();
+            if host.address != SBC || !dead {
+                censuses.push((host.address, host.endpoint.census()));
+            }
+        }
+        self.inspector.close(self.now, &self.gateway, &censuses);
+    }
+}
