@@ -1,0 +1,153 @@
+//! An agent behind a WebSocket, as a server of Twilio Media Streams that knows nothing of us, with
+//! `hook.*` messages where it has something to say about the transfer.
+
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::lab::PATIENCE;
+
+const QUEUE: usize = 256;
+
+/// Where an agent waits for calls.
+#[derive(Debug)]
+pub struct AgentServer {
+    listener: TcpListener,
+}
+
+impl AgentServer {
+    /// On a free port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self { listener }
+    }
+
+    /// What to set `agent.hook` to.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("ws://{}/agent", self.listener.local_addr().unwrap())
+    }
+
+    /// Takes the next connection.
+    pub async fn accept(&self) -> AgentSession {
+        AgentSession::begin(self.connection().await).await
+    }
+
+    /// Takes the next TCP connection, and says nothing.
+    pub async fn connection(&self) -> TcpStream {
+        let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await;
+        accepted.expect("nobody called the agent").unwrap().0
+    }
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct AgentSession {
+    /// The `start` message.
+    pub start: Value,
+    out: SplitSink<WebSocketStream<TcpStream>, Message>,
+    events: mpsc::Receiver<Value>,
+    heard: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    reading: tokio::task::JoinHandle<()>,
+}
+
+impl AgentSession {
+    /// The handshake, `connected` and `start`.
+    async fn begin(stream: TcpStream) -> Self {
+        let socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+        let (out, mut messages) = socket.split();
+        let connected = read(&mut messages).await.unwrap();
+        assert_eq!(connected["event"], "connected");
+        let start = read(&mut messages).await.unwrap();
+        assert_eq!(start["event"], "start");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (sender, events) = mpsc::channel(QUEUE);
+        let reading = tokio::spawn(listen(messages, Arc::clone(&heard), sender));
+        Self {
+            start,
+            out,
+            events,
+            heard,
+            reading,
+        }
+    }
+
+    /// The audio of a track so far.
+    #[must_use]
+    pub fn heard(&self, track: &str) -> Vec<u8> {
+        let heard = self.heard.lock().unwrap();
+        let frames = heard.iter().filter(|(name, _)| name == track);
+        frames.flat_map(|(_, audio)| audio.clone()).collect()
+    }
+
+    /// The next message of this kind; others, but for audio, must not come before it.
+    pub async fn event(&mut self, event: &str) -> Value {
+        let next = tokio::time::timeout(PATIENCE, self.events.recv()).await;
+        let message = next.expect(event).expect(event);
+        assert_eq!(message["event"], event, "{message}");
+        message
+    }
+
+    /// The stream ends.
+    pub async fn until_closed(&mut self) {
+        let closed = async { while self.events.recv().await.is_some() {} };
+        tokio::time::timeout(PATIENCE, closed).await.unwrap();
+    }
+
+    /// Sends a message of the stream.
+    pub async fn send(&mut self, mut message: Value) {
+        message["streamSid"] = self.start["start"]["streamSid"].clone();
+        let message = Message::text(message.to_string());
+        self.out.send(message).await.unwrap();
+    }
+
+    /// Says µ-law audio, all at once.
+    pub async fn say(&mut self, audio: &[u8]) {
+        let payload = STANDARD.encode(audio);
+        self.send(json!({ "event": "media", "media": { "payload": payload } }))
+            .await;
+    }
+
+    /// Dies: the connection is gone without a word.
+    pub async fn die(self) {
+        self.reading.abort();
+        // The other half of the socket goes with its task.
+        let _ = self.reading.await;
+        drop(self.out);
+    }
+}
+
+async fn read(messages: &mut SplitStream<WebSocketStream<TcpStream>>) -> Option<Value> {
+    loop {
+        match messages.next().await?.ok()? {
+            Message::Text(text) => return Some(serde_json::from_str(text.as_str()).unwrap()),
+            Message::Close(_) => return None,
+            Message::Ping(_) | Message::Pong(_) => {}
+            other @ (Message::Binary(_) | Message::Frame(_)) => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn listen(
+    mut messages: SplitStream<WebSocketStream<TcpStream>>,
+    heard: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    events: mpsc::Sender<Value>,
+) {
+    while let Some(message) = read(&mut messages).await {
+        if message["event"] == "media" {
+            let audio = STANDARD.decode(message["media"]["payload"].as_str().unwrap());
+            let track = message["media"]["track"].as_str().unwrap().to_owned();
+            heard.lock().unwrap().push((track, audio.unwrap()));
+        } else if events.send(message).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! One module per story.
+
+mod audio_is_heard_without_a_gap;
+mod bad_arrival_gets_its_status;
+mod call_is_handed_back_by_bye;
+mod call_is_handed_back_by_invite;
+mod call_is_handed_back_by_refer;
+mod caller_may_hang_up_at_any_moment;
+mod digest_trunk_proves_who_it_is;
+mod full_or_leaving_gateway_takes_no_call;
+mod keys_reach_the_result;
+mod nothing_is_left_after_the_calls;
+mod websocket_agent_holds_the_call;
