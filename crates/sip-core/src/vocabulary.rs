@@ -312,7 +312,8 @@ pub enum LegEvent {
         /// The answer to our offer, where the INVITE had none.
         answer: Option<Bytes>,
     },
-    /// The caller cancelled before our 200; 487 is sent. [`LegEvent::Ended`] follows.
+    /// The caller cancelled before our 200: [`Command::Refuse`] with 487, which is sent after five
+    /// seconds at the latest.
     Cancelled {
         /// The CANCEL's Reason values.
         reasons: Vec<ReasonValue>,

@@ -101,7 +101,8 @@ impl Call {
 
     /// Undoes the claim; the refusal leaves when that is durable.
     pub(super) fn undo(&mut self, now: Now, refusal: Response, outcome: Outcome) {
-        let Some(claim) = &mut self.claim else {
+        let arriving = matches!(self.state, State::Claiming { .. } | State::Answering { .. });
+        let Some(claim) = self.claim.as_mut().filter(|_| arriving) else {
             return;
         };
         claim.storing = true;

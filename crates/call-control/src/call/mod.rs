@@ -222,7 +222,7 @@ impl Call {
             State::Answering { give_up, .. }
             | State::Undoing { give_up, .. }
             | State::Ending { give_up, .. } => Some(*give_up),
-            State::WithAgent(talk) => Some(talk.deadline()),
+            State::WithAgent(talk) => talk.deadline(),
             State::HandingBack(hand_back) => hand_back.deadline(),
         }
     }

@@ -46,17 +46,11 @@ impl Talk {
         }
     }
 
-    pub(super) fn deadline(&self) -> Now {
+    pub(super) fn deadline(&self) -> Option<Now> {
         match &self.link {
-            Link::Up => self.until,
-            Link::Lost { give_up, .. } => (*give_up).min(self.until),
-            Link::Completing {
-                drain_until: Some(at),
-                ..
-            } => *at,
-            Link::Completing {
-                drain_until: None, ..
-            } => self.until,
+            Link::Up => Some(self.until),
+            Link::Lost { give_up, .. } => Some((*give_up).min(self.until)),
+            Link::Completing { drain_until, .. } => *drain_until,
         }
     }
 }

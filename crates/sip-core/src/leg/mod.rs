@@ -82,7 +82,7 @@ impl Leg {
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Now, stack: &mut Stack) {
         match &mut self.phase {
-            Phase::Arriving(arriving) => arriving.handle_timeout(now, stack),
+            Phase::Arriving(_) => self.arriving_timeout(now, stack),
             Phase::Up(_) => self.session_timeout(now, stack),
             Phase::Calling(_) | Phase::Ended(_) => {}
         }
@@ -281,6 +281,7 @@ impl Leg {
         match (&mut self.phase, purpose) {
             (Phase::Calling(calling), Purpose::Invite) => calling.restarted(again),
             (Phase::Up(up), Purpose::Refer(id)) => up.referrer.renumber(id, cseq),
+            (Phase::Up(up), Purpose::Reinvite) => up.offers.sent(Some(again)),
             (_, _) => {}
         }
         true
@@ -294,9 +295,9 @@ impl Leg {
         method: &Method,
         purpose: Purpose,
         extra: Extra<'_>,
-    ) {
+    ) -> Option<TxId> {
         let Phase::Up(up) = &mut self.phase else {
-            return;
+            return None;
         };
         let cseq = up.dialog.next_cseq();
         let purpose = if matches!(purpose, Purpose::Refer(_)) {
@@ -330,7 +331,7 @@ impl Leg {
         if let Some((content_type, body)) = extra.body {
             builder = builder.body(content_type, body);
         }
-        stack.send(now, flow, builder.build(), purpose, Some(self.id));
+        stack.send(now, flow, builder.build(), purpose, Some(self.id))
     }
 
     /// 481 and 408 inside the dialog end it, RFC 3261 §12.2.1.2.
@@ -385,9 +386,12 @@ impl Leg {
     fn end(&mut self, now: Now, stack: &mut Stack, why: Ended) {
         let dialog = match std::mem::replace(&mut self.phase, Phase::Ended(None)) {
             Phase::Arriving(arriving) => Some(arriving.dialog),
-            Phase::Up(up) => {
+            Phase::Up(mut up) => {
                 for incoming in up.open_requests() {
                     stack.reply(now, incoming, &Response::new(487), &self.tag);
+                }
+                if let Some(tx) = up.offers.stop() {
+                    stack.table.cancelled(now, tx);
                 }
                 Some(up.dialog)
             }

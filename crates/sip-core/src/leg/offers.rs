@@ -36,6 +36,7 @@ enum State {
     /// Our re-INVITE has no final response yet.
     Ours {
         sdp: Bytes,
+        tx: Option<TxId>,
     },
     /// Our re-INVITE met one of the peer's (491) and is sent again at `until`, RFC 3261 §14.1.
     Postponed {
@@ -99,10 +100,24 @@ impl Offers {
         }
     }
 
-    /// Nothing of it matters any more.
-    pub(super) fn stop(&mut self) {
-        self.state = State::Stable;
+    /// Nothing of it matters any more. The transaction of an open re-INVITE of ours is given back.
+    pub(super) fn stop(&mut self) -> Option<TxId> {
         self.queued = None;
+        match std::mem::replace(&mut self.state, State::Stable) {
+            State::Ours { tx, .. } => tx,
+            State::Stable
+            | State::Theirs { .. }
+            | State::Unacknowledged(_)
+            | State::Postponed { .. }
+            | State::AckOwed { .. } => None,
+        }
+    }
+
+    /// Our re-INVITE is on its way, for the first time or again with credentials.
+    pub(super) fn sent(&mut self, again: Option<TxId>) {
+        if let State::Ours { tx, .. } = &mut self.state {
+            *tx = again;
+        }
     }
 
     pub(super) fn open_request(&self) -> Option<&Incoming> {
@@ -332,13 +347,16 @@ impl Leg {
         };
         match &mut up.offers.state {
             State::Stable => {
-                up.offers.state = State::Ours { sdp: sdp.clone() };
+                up.offers.state = State::Ours { sdp: sdp.clone(), tx: None };
                 let extra = Extra {
                     contact: true,
                     body: Some((SDP, &sdp)),
                     ..Extra::default()
                 };
-                self.request(now, stack, &Method::Invite, Purpose::Reinvite, extra);
+                let tx = self.request(now, stack, &Method::Invite, Purpose::Reinvite, extra);
+                if let Phase::Up(up) = &mut self.phase {
+                    up.offers.sent(tx);
+                }
             }
             State::Postponed { sdp: postponed, .. } => *postponed = sdp,
             State::Theirs { .. }
@@ -368,7 +386,7 @@ impl Leg {
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
-        let State::Ours { sdp } = &up.offers.state else {
+        let State::Ours { sdp, .. } = &up.offers.state else {
             return;
         };
         if status == 491 {

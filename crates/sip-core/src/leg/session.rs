@@ -197,8 +197,11 @@ impl Leg {
         };
         up.life = life;
         let open: Vec<Incoming> = up.open_requests().cloned().collect();
-        up.offers.stop();
+        let unanswered = up.offers.stop();
         up.referee.stop();
+        if let Some(tx) = unanswered {
+            stack.table.cancelled(now, tx);
+        }
         for incoming in &open {
             self.reply(now, stack, incoming, &Response::new(487));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sip_message::{HeaderName, Message};
-use timebase::Now;
+use timebase::{Now, earliest};
 
 use super::session::Up;
 use super::{Leg, Phase};
@@ -16,6 +16,9 @@ use crate::vocabulary::{Ended, Header, Invitation, LegEvent, Response};
 /// How often a provisional response is repeated so that no proxy gives up, RFC 3261 §13.3.1.1.
 const PROVISIONAL_EVERY: Duration = Duration::from_secs(60);
 
+/// How long the shell may take to refuse a call that the caller has cancelled.
+const REFUSE_WITHIN: Duration = Duration::from_secs(5);
+
 /// An INVITE that has no final response yet.
 #[derive(Debug)]
 pub(crate) struct Arriving {
@@ -24,6 +27,8 @@ pub(crate) struct Arriving {
     incoming: Incoming,
     offered: bool,
     ringing: Option<Ringing>,
+    /// The caller has cancelled; at this time 487 is sent, if the shell has not answered by then.
+    cancelled: Option<Now>,
 }
 
 #[derive(Debug)]
@@ -35,22 +40,15 @@ struct Ringing {
 
 impl Arriving {
     pub(super) fn poll_timeout(&self) -> Option<Now> {
-        self.ringing.as_ref().map(|ringing| ringing.repeat)
+        let repeat = self.ringing.as_ref().map(|ringing| ringing.repeat);
+        earliest(repeat, self.cancelled)
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Now, stack: &mut Stack) {
-        if let Some(ringing) = self
-            .ringing
-            .as_mut()
-            .filter(|ringing| now >= ringing.repeat)
-        {
+    fn repeat_ringing(&mut self, now: Now, stack: &mut Stack) {
+        let due = self.ringing.as_mut().filter(|ringing| now >= ringing.repeat);
+        if let Some(ringing) = due {
             ringing.repeat = now + PROVISIONAL_EVERY;
-            stack.respond(
-                now,
-                self.incoming.tx,
-                ringing.status,
-                ringing.response.clone(),
-            );
+            stack.respond(now, self.incoming.tx, ringing.status, ringing.response.clone());
         }
     }
 
@@ -105,6 +103,7 @@ impl Leg {
             incoming,
             offered,
             ringing: None,
+            cancelled: None,
         });
         Some(Self {
             id: invitation.leg,
@@ -163,22 +162,32 @@ impl Leg {
             status,
             ..response.clone()
         };
+        let cancelled = arriving.cancelled.is_some();
         stack.reply(now, &arriving.incoming, &response, &self.tag);
-        self.end(now, stack, Ended::Refused(status));
+        let why = if cancelled { Ended::Cancelled } else { Ended::Refused(status) };
+        self.end(now, stack, why);
     }
 
-    /// CANCEL, RFC 3261 §9.2; the CANCEL itself has been answered.
+    /// CANCEL, RFC 3261 §9.2; the CANCEL itself has been answered. What the shell holds for the
+    /// call is given back before its 487 leaves.
     pub(crate) fn peer_cancels(&mut self, now: Now, stack: &mut Stack, cancel: &Message) {
-        let Phase::Arriving(arriving) = &self.phase else {
+        let Phase::Arriving(arriving) = &mut self.phase else {
             return;
         };
-        stack.reply(now, &arriving.incoming, &Response::new(487), &self.tag);
-        stack.emit(
-            self.id,
-            LegEvent::Cancelled {
-                reasons: reasons_of(cancel),
-            },
-        );
-        self.end(now, stack, Ended::Cancelled);
+        if arriving.cancelled.is_none() {
+            arriving.cancelled = Some(now + REFUSE_WITHIN);
+            let reasons = reasons_of(cancel);
+            stack.emit(self.id, LegEvent::Cancelled { reasons });
+        }
+    }
+
+    pub(super) fn arriving_timeout(&mut self, now: Now, stack: &mut Stack) {
+        let Phase::Arriving(arriving) = &mut self.phase else {
+            return;
+        };
+        if arriving.cancelled.is_some_and(|at| now >= at) {
+            return self.refuse(now, stack, &Response::new(487));
+        }
+        arriving.repeat_ringing(now, stack);
     }
 }

@@ -19,11 +19,14 @@ pub struct ClientInvite {
 #[derive(Clone, Debug)]
 enum State {
     /// Timer A is `retransmit`, absent on reliable transports; timer B is `give_up`.
+    /// Nobody waits for the final response of an `abandoned` one.
     Calling {
         retransmit: Option<Backoff>,
         give_up: Now,
+        abandoned: bool,
     },
-    /// `give_up` is set by a CANCEL that may stay without effect, RFC 3261 §9.1.
+    /// `give_up` is set by a CANCEL that may stay without effect, RFC 3261 §9.1, or by the end of
+    /// the dialog.
     Proceeding {
         give_up: Option<Now>,
     },
@@ -54,6 +57,7 @@ impl ClientInvite {
         let state = State::Calling {
             retransmit,
             give_up: now + timers.give_up(),
+            abandoned: false,
         };
         Self {
             request,
@@ -83,8 +87,9 @@ impl ClientInvite {
             return;
         };
         match (&self.state, status) {
-            (State::Calling { .. }, ..=199) => {
-                self.state = State::Proceeding { give_up: None };
+            (State::Calling { abandoned, .. }, ..=199) => {
+                let give_up = abandoned.then(|| now + self.timers.give_up());
+                self.state = State::Proceeding { give_up };
                 out.push_back(Output::Pass(Box::new(response.clone())));
             }
             (State::Proceeding { .. }, ..=199) => {
@@ -109,15 +114,15 @@ impl ClientInvite {
         }
     }
 
-    /// A CANCEL was sent: unless a final response comes within 64·T1, the INVITE counts as
-    /// cancelled (RFC 3261 §9.1) and this transaction times out.
+    /// A CANCEL was sent, or the dialog of a re-INVITE is over: unless a final response comes
+    /// within 64·T1, the INVITE counts as cancelled (RFC 3261 §9.1) and this transaction times out.
     pub fn cancelled(&mut self, now: Now) {
         match &mut self.state {
+            State::Calling { abandoned, .. } => *abandoned = true,
             State::Proceeding {
                 give_up: give_up @ None,
             } => *give_up = Some(now + self.timers.give_up()),
             State::Proceeding { give_up: Some(_) }
-            | State::Calling { .. }
             | State::Accepted { .. }
             | State::Completed { .. }
             | State::Terminated => {}
@@ -172,6 +177,7 @@ impl ClientInvite {
             State::Calling {
                 retransmit,
                 give_up,
+                ..
             } => earliest(retransmit.as_ref().map(Backoff::at), Some(*give_up)),
             State::Proceeding { give_up } => *give_up,
             State::Accepted { until } | State::Completed { until, .. } => Some(*until),

@@ -191,3 +191,20 @@ fn missing_answer_in_the_ack_ends_the_call_with_reason_488() {
         "hang up SIP;cause=488;text=\"Not Acceptable Here\""
     );
 }
+
+#[test]
+fn port_that_is_not_to_be_had_after_the_cancel_changes_nothing() {
+    let mut world = World::claimed(facts(), policy(), transfer(None));
+    world.on(leg(
+        CALLER,
+        LegEvent::Cancelled {
+            reasons: Vec::new(),
+        },
+    ));
+    let late = Input::Media(MediaSaid::NoPort { side: Side::Caller });
+    assert_eq!(world.on(late), Vec::<String>::new());
+    assert_eq!(
+        world.on(Input::Store(StoreReply::Released))[0],
+        "refuse 487"
+    );
+}

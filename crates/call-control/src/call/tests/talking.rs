@@ -211,6 +211,7 @@ fn agent_that_closes_normally_without_completing_goes_by_the_configured_default(
 fn call_longer_than_the_limit_is_handed_back_like_one_whose_agent_died() {
     let mut world = World::talking(policy(), ReturnType::Bye);
     assert_eq!(world.after(Duration::from_secs(4 * 3600)), ["store AGENT"]);
+    assert_eq!(world.call.poll_timeout(), None, "only the store is waited for");
 }
 
 #[test]

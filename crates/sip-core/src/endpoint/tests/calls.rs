@@ -122,11 +122,25 @@ fn cancel_ends_a_call_that_is_not_answered() {
             .line("Reason: SIP;cause=200")
             .text(),
     );
-    let said = bench.said();
-    assert_eq!(said[2..], ["200 CANCEL", "487 INVITE"]);
+    assert_eq!(bench.said()[2..], ["200 CANCEL"]);
     let told = bench.told();
     assert!(matches!(&told[0], LegEvent::Cancelled { reasons } if reasons[0].cause == Some(200)));
-    assert_eq!(told[1..], [ended(Ended::Cancelled)]);
+    assert_eq!(told.len(), 1);
+    bench.command(bench.leg(), Command::Refuse(Response::new(487)));
+    assert_eq!(bench.said().last().unwrap(), "487 INVITE");
+    assert_eq!(bench.told().last(), Some(&ended(Ended::Cancelled)));
+}
+
+#[test]
+fn cancelled_call_that_nobody_refuses_gets_its_487_after_five_seconds() {
+    let mut bench = Bench::new(gateway());
+    bench.hear(&Req::invite().text());
+    bench.hear(&Req::new("CANCEL", "one", 1).text());
+    bench.pass(4.9);
+    assert_eq!(bench.said(), ["100 INVITE", "200 CANCEL"]);
+    bench.pass(0.2);
+    assert_eq!(bench.said().last().unwrap(), "487 INVITE");
+    assert_eq!(bench.told().last(), Some(&ended(Ended::Cancelled)));
 }
 
 #[test]
@@ -432,6 +446,31 @@ fn an_open_reinvite_is_answered_487_when_the_call_ends() {
 }
 
 #[test]
+fn a_reinvite_of_ours_that_nobody_answers_any_more_is_given_up_after_the_call() {
+    for provisional_first in [true, false] {
+        let (mut bench, leg, tag) = standing();
+        bench.command(
+            leg,
+            Command::Reoffer {
+                sdp: Bytes::from(SDP),
+            },
+        );
+        let ours = bench.last().clone();
+        let trying = answer_to(&ours, 100, "", "", "");
+        let bye = Req::new("BYE", "b", 2).to(&tag).text();
+        if provisional_first {
+            bench.hear(&trying);
+            bench.hear(&bye);
+        } else {
+            bench.hear(&bye);
+            bench.hear(&trying);
+        }
+        bench.pass(70.0);
+        assert_eq!(bench.endpoint.census(), crate::Census::default());
+    }
+}
+
+#[test]
 fn digest_lets_a_stranger_in_and_its_password_is_needed() {
     let mut config = gateway();
     config.trunks = vec![with_digest(
@@ -579,6 +618,7 @@ fn a_call_that_hears_bye_before_its_answer_is_cancelled() {
     );
     let tag = our_tag(bench.last());
     bench.hear(&Req::new("BYE", "b", 2).to(&tag).text());
+    bench.command(bench.leg(), Command::Refuse(Response::new(487)));
     assert_eq!(
         bench.said(),
         ["100 INVITE", "180 INVITE", "200 BYE", "487 INVITE"]

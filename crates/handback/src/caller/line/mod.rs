@@ -1,23 +1,25 @@
 //! One call of a phone: its leg, its media, its script.
 
+mod referred;
+mod session;
+
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media_bridge::{MediaCommand, MediaEvent, MediaHandle};
-use media_core::{LegMedia, Side};
-use sdp::{Agreement, Description, Direction, Local};
+use media_bridge::{MediaEvent, MediaHandle};
+use media_core::Side;
+use sdp::{Direction, Local};
 use sip_core::{Command, Ended, Header, LegEvent, LegId, Place, ReasonValue, Response, Transport};
 use timebase::{Now, earliest};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use super::order::{OnRefer, Order, Script, TRANSFER_HEADER};
+use super::order::{Order, Script, TRANSFER_HEADER};
 use super::phone::{Arrival, CallEvents, Phone};
 use super::report::{CallEvent, Report, What};
 use super::resolve::resolve;
-use super::voice::{Recording, Voice};
+use super::voice::Recording;
+use referred::{Returned, finish, news_of};
 
 const PTIME_MS: u16 = 20;
 const MAX_FORWARDS: u8 = 70;
@@ -49,12 +51,6 @@ pub(super) struct Line {
     returned: Option<Returned>,
     over: bool,
     report: Report,
-}
-
-/// The call that a REFER led to.
-struct Returned {
-    news: mpsc::Receiver<CallEvent>,
-    call: JoinHandle<Report>,
 }
 
 impl Line {
@@ -207,10 +203,10 @@ impl Line {
                 self.tell(What::PeerHungUp(reasons.iter().map(reason_text).collect()));
                 self.report.peer_hung_up = Some(reasons);
             }
+            Some(LegEvent::Cancelled { .. }) => self.command(Command::Refuse(Response::new(487))),
             Some(LegEvent::Ended { why }) => self.ended(why),
             Some(
                 LegEvent::Confirmed { .. }
-                | LegEvent::Cancelled { .. }
                 | LegEvent::OfferAnswered { sdp: None }
                 | LegEvent::Info { .. }
                 | LegEvent::AllowsRefer(_)
@@ -234,27 +230,6 @@ impl Line {
         }
     }
 
-    /// What the call that a REFER led to does is told to the one who referred (RFC 3515 §2.4.4).
-    fn on_news(&mut self, news: CallEvent) {
-        match &news.what {
-            What::Progress(status) => self.notify(format!("SIP/2.0 {status} Ringing"), false),
-            What::Answered => self.notify("SIP/2.0 200 OK".to_owned(), true),
-            What::Refused(status, reason) => {
-                self.notify(format!("SIP/2.0 {status} {reason}"), true)
-            }
-            What::Problem(_) => self.notify("SIP/2.0 503 Service Unavailable".to_owned(), true),
-            What::Calling(_)
-            | What::Arrived(_)
-            | What::Key(_)
-            | What::Held(_)
-            | What::Referred(_)
-            | What::PeerHungUp(_)
-            | What::HungUp
-            | What::Ended(_) => {}
-        }
-        forward(&self.events, news);
-    }
-
     fn on_time(&mut self) {
         let now = self.phone.clock.now();
         if self.hang_up_at.is_some_and(|at| at <= now) {
@@ -276,112 +251,6 @@ impl Line {
         }
     }
 
-    fn answered(&mut self, answer: Option<&Bytes>) {
-        let agreement = match answer {
-            Some(answer) => self.agreement(answer),
-            None => Err("the answer has no session description".to_owned()),
-        };
-        match agreement {
-            Ok(agreement) => self.talk(agreement),
-            Err(problem) => {
-                self.problem(problem);
-                self.hang_up();
-            }
-        }
-    }
-
-    /// The call stands: connect, say the piece, set the clocks.
-    fn talk(&mut self, agreement: Agreement) {
-        let now = self.phone.clock.now();
-        self.report.answered = Some(now);
-        self.tell(What::Answered);
-        self.connect(agreement);
-        let voice = Voice::new(&self.script, self.heard.clone());
-        if self.media.attach(Box::new(voice)).is_err() {
-            self.problem("the media loop is busy");
-        }
-        self.hold_at = self.script.hold_after.map(|after| now + after);
-        self.hang_up_at = self.script.hangup_after.map(|after| now + after);
-    }
-
-    fn reoffered(&mut self, offer: Option<&Bytes>) {
-        self.local.version += 1;
-        let Some(offer) = offer else {
-            self.direction = Direction::SendRecv;
-            let sdp = sdp::offer(&self.local, self.direction);
-            self.command(Command::Answer { sdp });
-            return;
-        };
-        match self.answer_to(Some(offer)) {
-            Ok((sdp, agreement)) => {
-                self.command(Command::Answer { sdp });
-                self.connect(agreement);
-            }
-            Err(problem) => {
-                self.problem(problem);
-                self.command(Command::RefuseOffer { status: 488 });
-            }
-        }
-    }
-
-    fn offer_answered(&mut self, answer: &Bytes) {
-        match self.agreement(answer) {
-            Ok(agreement) => self.connect(agreement),
-            Err(problem) => self.problem(problem),
-        }
-    }
-
-    fn referred(&mut self, uri: &Bytes) {
-        let target = String::from_utf8_lossy(uri).into_owned();
-        self.tell(What::Referred(target.clone()));
-        self.report.referred.push(target.clone());
-        self.command(Command::AnswerRefer { status: 202 });
-        self.notify("SIP/2.0 100 Trying".to_owned(), false);
-        match std::mem::take(&mut self.script.on_refer) {
-            OnRefer::Pretend => {
-                self.notify("SIP/2.0 180 Ringing".to_owned(), false);
-                self.notify("SIP/2.0 200 OK".to_owned(), true);
-            }
-            OnRefer::Call(script) => self.returned = Some(self.follow(target, *script)),
-        }
-    }
-
-    /// Calls the target of a REFER.
-    fn follow(&self, to: String, script: Script) -> Returned {
-        let (sender, news) = mpsc::channel(MEDIA_EVENTS);
-        let order = Order {
-            from: format!("sip:{}@{}", self.phone.name, host(self.local.address)),
-            to,
-            transport: Transport::Udp,
-            transfer: None,
-            credentials: None,
-            script,
-        };
-        Returned {
-            news,
-            call: tokio::spawn(self.phone.call(order, sender)),
-        }
-    }
-
-    fn notify(&mut self, fragment: String, terminated: bool) {
-        self.notifications.push_back((fragment, terminated));
-        self.notify_next();
-    }
-
-    /// One NOTIFY at a time, so that none overtakes another.
-    fn notify_next(&mut self) {
-        if self.notifying {
-            return;
-        }
-        if let Some((fragment, terminated)) = self.notifications.pop_front() {
-            self.notifying = true;
-            self.command(Command::Notify {
-                fragment,
-                terminated,
-            });
-        }
-    }
-
     fn ended(&mut self, why: Ended) {
         self.tell(What::Ended(why));
         self.report.ended = Some(why);
@@ -397,42 +266,6 @@ impl Line {
         self.command(Command::HangUp {
             headers: Vec::new(),
         });
-    }
-
-    fn answer_to(&self, offer: Option<&Bytes>) -> Result<(Bytes, Agreement), String> {
-        let offer = offer.ok_or("an INVITE without an offer is not taken here")?;
-        let offer = Description::parse(offer).map_err(|error| error.to_string())?;
-        sdp::answer(&offer, &self.local).map_err(|why| why.to_string())
-    }
-
-    fn agreement(&self, answer: &Bytes) -> Result<Agreement, String> {
-        let answer = Description::parse(answer).map_err(|error| error.to_string())?;
-        sdp::accept(&self.local, self.direction, &answer).map_err(|why| why.to_string())
-    }
-
-    fn connect(&mut self, agreement: Agreement) {
-        let media = LegMedia {
-            remote: agreement.remote,
-            codec: match agreement.codec {
-                sdp::Codec::Pcmu => media_core::Codec::Pcmu,
-                sdp::Codec::Pcma => media_core::Codec::Pcma,
-            },
-            payload_type: agreement.payload_type,
-            dtmf: agreement.dtmf,
-            ptime_ms: agreement.ptime_ms,
-            send: agreement.direction.sends(),
-            receive: agreement.direction.receives(),
-        };
-        if self
-            .media
-            .send(MediaCommand::Connect {
-                side: Side::Caller,
-                media,
-            })
-            .is_err()
-        {
-            self.problem("the media loop is busy");
-        }
     }
 
     fn command(&mut self, command: Command) {
@@ -494,36 +327,10 @@ fn forward(events: &CallEvents, event: CallEvent) {
     }
 }
 
-async fn news_of(returned: &mut Option<Returned>) -> Option<CallEvent> {
-    match returned {
-        Some(returned) => returned.news.recv().await,
-        None => None,
-    }
-}
-
-/// Waits for the end of the call that a REFER led to.
-async fn finish(mut returned: Returned, events: &CallEvents) -> Report {
-    while let Some(news) = returned.news.recv().await {
-        forward(events, news);
-    }
-    returned
-        .call
-        .await
-        .unwrap_or_else(|error| Report::failed(error.to_string()))
-}
-
 async fn sleep_until(phone: &Phone, deadline: Option<Now>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(phone.clock.instant(at).into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// An address as the host of a URI.
-fn host(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
     }
 }
 
