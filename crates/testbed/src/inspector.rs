@@ -34,9 +34,10 @@ pub enum Rule {
     OneResultEach,
     /// The store has the result before the first byte of the hand-back leaves.
     StoreFirst,
-    /// A claim that ends in a refusal is undone before the refusal leaves. 487 is not looked at:
-    /// the endpoint sends it with the CANCEL's own answer.
+    /// A claim that ends in a refusal is undone before the refusal leaves.
     UndoneFirst,
+    /// Every message that is sent has what RFC 3261 asks of it.
+    WellFormed,
     /// An INVITE transaction has one final response.
     OneFinalResponse,
     /// Every call has a record, once, and the transfer's status is what the record says.
@@ -86,6 +87,7 @@ struct Call {
     transfer: String,
     call_id: String,
     admitted: Now,
+    accepted: bool,
     completions: u32,
     results: u32,
     records: u32,
@@ -118,6 +120,10 @@ impl Inspector {
 
     /// A message leaves a host.
     pub(crate) fn sent(&mut self, now: Now, by: SocketAddr, message: &Message, store: &Store) {
+        if let Err(error) = message.validate() {
+            let detail = format!("{} sends {}: {error}", ladder::name(by), message.method());
+            self.broken(now, Rule::WellFormed, detail);
+        }
         match message.status() {
             Some(200..) if message.method() == Method::Invite => {
                 self.one_final(now, by, message);
@@ -145,6 +151,7 @@ impl Inspector {
                 transfer: transfer.clone(),
                 call_id: call_id.clone(),
                 admitted: now,
+                accepted: false,
                 completions: 0,
                 results: 0,
                 records: 0,
@@ -256,10 +263,12 @@ impl Inspector {
             .calls
             .iter()
             .position(|call| call.call_id.as_bytes() == call_id);
-        let Some(seat) = seat.filter(|_| status >= 300 && status != 487) else {
-            return;
-        };
+        let Some(seat) = seat else { return };
+        self.calls[seat].accepted |= status < 300;
         let id = &self.calls[seat].transfer;
+        if self.calls[seat].accepted {
+            return;
+        }
         if store.holder(id) == Some(seat) && !self.excused.contains(id) {
             let detail = format!("{status} leaves while {id} is ONGOING");
             self.broken(now, Rule::UndoneFirst, detail);
@@ -285,8 +294,8 @@ impl Inspector {
     fn result_stored(&mut self, now: Now, seat: usize) {
         let call = &mut self.calls[seat];
         call.results += 1;
-        let own = u32::from(now - call.admitted >= CALL_DURATION);
-        if call.results > call.completions + own {
+        let overlong = now - call.admitted >= CALL_DURATION;
+        if call.results > call.completions && !overlong {
             let detail = format!("{} results, {} completions", call.results, call.completions);
             self.broken(now, Rule::OneResultEach, detail);
         }
@@ -323,3 +332,6 @@ impl Inspector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,13 +126,14 @@ impl fmt::Display for Rung {
 
 /// The name of a host.
 pub(crate) fn name(address: SocketAddr) -> &'static str {
-    match address {
-        plan::GATEWAY => "gateway",
-        plan::SBC => "sbc",
-        plan::TARGET => "target",
-        plan::GUARDED => "guarded",
-        _ => "nobody",
-    }
+    let names = [
+        (plan::GATEWAY, "gateway"),
+        (plan::SBC, "sbc"),
+        (plan::TARGET, "target"),
+        (plan::GUARDED, "guarded"),
+    ];
+    let found = names.into_iter().find(|(host, _)| *host == address);
+    found.map_or("nobody", |(_, name)| name)
 }
 
 /// A message in a few words: `INVITE`, `200 BYE`, `NOTIFY 180`.

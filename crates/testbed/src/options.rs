@@ -78,8 +78,10 @@ pub enum Behaviour {
     Twice,
     /// The SBC falls silent for good.
     SbcDies,
-    /// The agent cannot be reached, closes without a word, crashes, or never ends.
+    /// The agent cannot be reached, closes without a word, or crashes.
     AgentFails,
+    /// The agent keeps the call until the longest duration ends it.
+    AgentStays,
     /// REFER is refused, fails, or is never followed by its final NOTIFY.
     ReferFails,
     /// The target refuses, redirects, challenges, rings for ever, or is not there.
@@ -88,11 +90,13 @@ pub enum Behaviour {
     StoreFails,
     /// There are too few media ports.
     FewPorts,
+    /// News of a port comes although the media were closed meanwhile.
+    LatePorts,
 }
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Cancel,
         Self::HangUp,
         Self::Hold,
@@ -101,10 +105,12 @@ impl Behaviour {
         Self::Twice,
         Self::SbcDies,
         Self::AgentFails,
+        Self::AgentStays,
         Self::ReferFails,
         Self::TargetVaries,
         Self::StoreFails,
         Self::FewPorts,
+        Self::LatePorts,
     ];
 
     const fn name(self) -> &'static str {
@@ -117,10 +123,12 @@ impl Behaviour {
             Self::Twice => "twice",
             Self::SbcDies => "sbc-dies",
             Self::AgentFails => "agent-fails",
+            Self::AgentStays => "agent-stays",
             Self::ReferFails => "refer-fails",
             Self::TargetVaries => "target-varies",
             Self::StoreFails => "store-fails",
             Self::FewPorts => "few-ports",
+            Self::LatePorts => "late-ports",
         }
     }
 }

@@ -112,7 +112,7 @@ pub(crate) enum TargetPlan {
     /// The address answers nothing.
     NotThere,
     /// The first of two addresses answers nothing.
-    SecondAddress(Duration),
+    SecondAddress,
     /// The returnURI's host does not resolve.
     Unresolved,
 }
@@ -125,6 +125,7 @@ pub(crate) struct RunPlan {
     pub(crate) again: Vec<(usize, CallerPlan)>,
     pub(crate) sbc_dies: Option<Duration>,
     pub(crate) ports: u16,
+    pub(crate) late_ports: bool,
 }
 
 impl RunPlan {
@@ -146,6 +147,7 @@ impl RunPlan {
             transfers,
             again,
             sbc_dies: dies.then(|| dice.millis(0, 20_000)),
+            late_ports: options.allow(Behaviour::LatePorts),
             ports: if few { dice.below(4) as u16 } else { 64 },
         }
     }
@@ -179,7 +181,7 @@ impl CallPlan {
             | TargetPlan::Refuses(..)
             | TargetPlan::Redirects(_)
             | TargetPlan::RingsForEver
-            | TargetPlan::SecondAddress(_) => TARGET.to_string(),
+            | TargetPlan::SecondAddress => TARGET.to_string(),
         };
         let transport = match self.caller.transport {
             Transport::Udp => "",
@@ -221,6 +223,9 @@ impl AgentPlan {
             back: None,
             drain: dice.chance(70),
         };
+        if options.allow(Behaviour::AgentStays) && dice.chance(5) {
+            plan.then = AgentThen::Stays;
+        }
         if !options.allow(Behaviour::AgentFails) {
             return plan;
         }
@@ -229,8 +234,7 @@ impl AgentPlan {
             1 => plan.connects = Connects::FailsAfter(dice.millis(1, 4_000)),
             2 => plan.connects = Connects::After(dice.millis(300, 6_000)),
             3 => plan.then = AgentThen::Closes(after),
-            4 => plan.then = AgentThen::Stays,
-            5 => plan.then = AgentThen::Stammers(after),
+            4 | 5 => plan.then = AgentThen::Stammers(after),
             6..=8 => plan.then = AgentThen::Crashes(after),
             _ => {}
         }
@@ -274,7 +278,7 @@ impl TargetPlan {
             2 => Self::Redirects(rings),
             3 => Self::RingsForEver,
             4 => Self::NotThere,
-            5 => Self::SecondAddress(talks),
+            5 => Self::SecondAddress,
             6 => Self::Unresolved,
             _ => answers,
         }

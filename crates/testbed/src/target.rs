@@ -157,7 +157,7 @@ impl Target {
                 self.agenda.add(soon + after, (leg, refuse));
             }
             TargetPlan::RingsForEver => self.agenda.add(soon, (leg, ring)),
-            TargetPlan::SecondAddress(_) | TargetPlan::NotThere | TargetPlan::Unresolved => {
+            TargetPlan::SecondAddress | TargetPlan::NotThere | TargetPlan::Unresolved => {
                 self.agenda.add(soon, (leg, Act::Answer));
             }
         }
@@ -215,8 +215,11 @@ impl Target {
                 self.host
                     .command(now, leg, Command::AnswerRefer { status: 603 });
             }
-            LegEvent::Cancelled { .. }
-            | LegEvent::Progress { .. }
+            LegEvent::Cancelled { .. } => {
+                let refusal = Command::Refuse(Response::new(487));
+                self.host.command(now, leg, refusal);
+            }
+            LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Refused { .. }
             | LegEvent::OfferAnswered { .. }

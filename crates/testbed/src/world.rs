@@ -194,11 +194,17 @@ impl World {
     fn transmit(&mut self, flow: Flow, payload: Bytes) {
         let now = self.now;
         let fate = self.network.send(now, flow, &payload);
-        if let Some(message) = ladder::parse(&payload) {
-            self.inspector
-                .sent(now, flow.local, &message, &self.gateway.store);
-            self.ladder
-                .sent(now, (flow.local, flow.remote), &message, fate.clone());
+        match ladder::parse(&payload) {
+            Some(message) => {
+                let by = flow.local;
+                self.inspector.sent(now, by, &message, &self.gateway.store);
+                let ends = (by, flow.remote);
+                self.ladder.sent(now, ends, &message, fate.clone());
+            }
+            None => {
+                let detail = "bytes that are no message".to_owned();
+                self.inspector.broken(now, Rule::WellFormed, detail);
+            }
         }
         if fate == Fate::Refused {
             self.refused.add(now + REFUSAL, (flow.local, flow, payload));

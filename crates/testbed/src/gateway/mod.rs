@@ -34,6 +34,7 @@ pub(crate) struct Gateway {
     pub(crate) store: Store,
     pub(crate) audible: Audible,
     ports: Ports,
+    late_ports: bool,
     plans: Vec<CallPlan>,
     seats: Vec<Seat>,
     by_leg: BTreeMap<LegId, usize>,
@@ -140,6 +141,7 @@ impl Gateway {
             store,
             audible: Audible::default(),
             ports: Ports::new(plan.ports),
+            late_ports: plan.late_ports,
             plans: plan.transfers.clone(),
             seats: Vec::new(),
             by_leg: BTreeMap::new(),
@@ -232,7 +234,7 @@ impl Gateway {
                 }
                 Output::Store(request) => self.ask_store(now, seat, request),
                 Output::Agent(request) => self.agent_request(now, seat, request),
-                Output::Media(request) => self.media_request(now, seat, request),
+                Output::Media(request) => self.media_request(now, seat, &request),
                 Output::Resolve { uri } => self.resolve(now, seat, &uri),
                 Output::Ended(record) => self.recorded(seat, &record),
             }

