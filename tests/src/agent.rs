@@ -8,14 +8,20 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::lab::PATIENCE;
 
 const QUEUE: usize = 256;
+
+/// Frames and the tracks that they came on.
+type Heard = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// Where an agent waits for calls.
 #[derive(Debug)]
@@ -41,6 +47,17 @@ impl AgentServer {
         AgentSession::begin(self.connection().await).await
     }
 
+    /// Refuses the next connection with 403.
+    pub async fn refuse_next(&self) {
+        let mut stream = self.connection().await;
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    }
+
     /// Takes the next TCP connection, and says nothing.
     pub async fn connection(&self) -> TcpStream {
         let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await;
@@ -55,7 +72,7 @@ pub struct AgentSession {
     pub start: Value,
     out: SplitSink<WebSocketStream<TcpStream>, Message>,
     events: mpsc::Receiver<Value>,
-    heard: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    heard: Heard,
     reading: tokio::task::JoinHandle<()>,
 }
 
@@ -96,6 +113,19 @@ impl AgentSession {
         message
     }
 
+    /// The next message of this kind, whatever comes before it.
+    pub async fn until_event(&mut self, event: &str) -> Value {
+        let search = async {
+            loop {
+                let message = self.events.recv().await.expect(event);
+                if message["event"] == event {
+                    return message;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, search).await.expect(event)
+    }
+
     /// The stream ends.
     pub async fn until_closed(&mut self) {
         let closed = async { while self.events.recv().await.is_some() {} };
@@ -114,6 +144,16 @@ impl AgentSession {
         let payload = STANDARD.encode(audio);
         self.send(json!({ "event": "media", "media": { "payload": payload } }))
             .await;
+    }
+
+    /// Closes with 1000.
+    pub async fn close(mut self) {
+        let frame = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        self.out.send(Message::Close(Some(frame))).await.unwrap();
+        self.until_closed().await;
     }
 
     /// Dies: the connection is gone without a word.
@@ -138,7 +178,7 @@ async fn read(messages: &mut SplitStream<WebSocketStream<TcpStream>>) -> Option<
 
 async fn listen(
     mut messages: SplitStream<WebSocketStream<TcpStream>>,
-    heard: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    heard: Heard,
     events: mpsc::Sender<Value>,
 ) {
     while let Some(message) = read(&mut messages).await {

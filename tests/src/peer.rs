@@ -64,11 +64,16 @@ pub struct Peer {
 impl Peer {
     /// A peer that calls the gateway.
     pub async fn calling(lab: &Lab, transport: Transport) -> Self {
+        Self::calling_from("127.0.0.1", lab, transport).await
+    }
+
+    /// A peer that calls the gateway from an address of its own.
+    pub async fn calling_from(host: &str, lab: &Lab, transport: Transport) -> Self {
         let gateway = lab.sip(transport);
         let (sender, arrivals) = mpsc::channel(QUEUE);
         let (address, way) = match transport {
             Transport::Udp => {
-                let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                let socket = Arc::new(UdpSocket::bind((host, 0)).await.unwrap());
                 tokio::spawn(datagrams(Arc::clone(&socket), sender));
                 (socket.local_addr().unwrap(), Way::Datagram(socket, gateway))
             }

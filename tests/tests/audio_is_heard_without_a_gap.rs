@@ -81,10 +81,11 @@ fn compare(said: &[u8], heard: &[u8]) -> Result<(), String> {
     if equal == said.len() {
         return Ok(());
     }
+    let next = came.get(equal..equal + 160).unwrap_or_default();
+    let goes_on = said.windows(160).position(|window| window == next);
     Err(format!(
-        "{equal} of {} samples came back as they were; {} came in all",
-        said.len(),
-        came.len()
+        "{equal} of {} samples came back as they were, then it went on at {goes_on:?}",
+        said.len()
     ))
 }
 

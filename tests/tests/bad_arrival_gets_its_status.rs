@@ -19,13 +19,14 @@ type Row = (
 const G729: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\na=rtpmap:18 G729/8000\r\n";
 const VIDEO: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 4000 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n";
 
-fn rows(good: &Request) -> Vec<Row> {
+/// What is wrong with the message itself.
+fn rows_of_the_message(good: &Request) -> Vec<Row> {
     let good = || good.clone().as_another_call();
-    let uri = good().uri().to_owned();
-    let line = |line: &str| good().with_line(line.replace("URI", &uri));
-    let named = Some(("reason", TRANSFER_HEADER));
-    let allow = Some(("Allow", "INVITE"));
+    let version = format!("INVITE {} SIP/3.0", good().uri());
     let many = (0..300).fold(good(), |request, n| request.and(&format!("X-{n}"), "1"));
+    let two_lengths = good()
+        .with("Content-Length", "0")
+        .and("Content-Length", "10");
     vec![
         ("no CSeq", good().without("CSeq"), 400, None),
         (
@@ -42,48 +43,41 @@ fn rows(good: &Request) -> Vec<Row> {
             400,
             None,
         ),
-        (
-            "two Content-Lengths",
-            good()
-                .with("Content-Length", "0")
-                .and("Content-Length", "10"),
-            400,
-            None,
-        ),
+        ("two Content-Lengths", two_lengths, 400, None),
         (
             "another version of SIP",
-            line("INVITE URI SIP/3.0"),
+            good().with_line(version),
             505,
             None,
         ),
         ("300 more header fields", many, 513, None),
-        (
-            "unknown method",
-            line("DANCE URI SIP/2.0").with("CSeq", "1 DANCE"),
-            501,
-            allow,
-        ),
-        (
-            "REGISTER",
-            line("REGISTER URI SIP/2.0").with("CSeq", "1 REGISTER"),
-            405,
-            allow,
-        ),
+    ]
+}
+
+/// What is wrong with what it asks for, RFC 3261 §8.2.
+fn rows_of_the_wish(good: &Request) -> Vec<Row> {
+    let good = || good.clone().as_another_call();
+    let uri = good().uri().to_owned();
+    let asking = |method: &str| {
+        let line = format!("{method} {uri} SIP/2.0");
+        good().with_line(line).with("CSeq", format!("1 {method}"))
+    };
+    let nobody = format!("INVITE {} SIP/2.0", uri.replace("agent@", "nobody@"));
+    let lacking = good().with("Require", "teleport");
+    let allow = Some(("Allow", "INVITE"));
+    vec![
+        ("unknown method", asking("DANCE"), 501, allow),
+        ("REGISTER", asking("REGISTER"), 405, allow),
         (
             "tel URI",
             good().with_line("INVITE tel:+15551234567 SIP/2.0"),
             416,
             None,
         ),
-        (
-            "unknown user",
-            good().with_line(uri_of_nobody(&uri)),
-            404,
-            None,
-        ),
+        ("unknown user", good().with_line(nobody), 404, None),
         (
             "extension that we lack",
-            good().with("Require", "teleport"),
+            lacking,
             420,
             Some(("Unsupported", "teleport")),
         ),
@@ -93,17 +87,22 @@ fn rows(good: &Request) -> Vec<Row> {
             482,
             None,
         ),
-        (
-            "text",
-            good().with_body("text/plain", "hello"),
-            415,
-            Some(("Accept", "application/sdp")),
-        ),
+    ]
+}
+
+/// What is wrong with its body and its transfer.
+fn rows_of_the_call(good: &Request) -> Vec<Row> {
+    let good = || good.clone().as_another_call();
+    let accept = Some(("Accept", "application/sdp"));
+    let named = Some(("reason", TRANSFER_HEADER));
+    let offering = |sdp| good().with_body("application/sdp", sdp);
+    vec![
+        ("text", good().with_body("text/plain", "hello"), 415, accept),
         (
             "compressed",
             good().with("Content-Encoding", "gzip"),
             415,
-            Some(("Accept", "application/sdp")),
+            accept,
         ),
         ("no transfer", good().without(TRANSFER_HEADER), 400, named),
         (
@@ -120,16 +119,11 @@ fn rows(good: &Request) -> Vec<Row> {
         ),
         (
             "no codec of ours",
-            good().with_body("application/sdp", G729),
+            offering(G729),
             488,
             Some(("Warning", "305")),
         ),
-        (
-            "no audio",
-            good().with_body("application/sdp", VIDEO),
-            488,
-            Some(("Warning", "304")),
-        ),
+        ("no audio", offering(VIDEO), 488, Some(("Warning", "304"))),
         (
             "unknown transfer",
             good().with(TRANSFER_HEADER, "never-registered"),
@@ -141,10 +135,6 @@ fn rows(good: &Request) -> Vec<Row> {
 
 fn branch_of(request: &Request) -> &str {
     request.value("Via").rsplit_once('=').unwrap().1
-}
-
-fn uri_of_nobody(uri: &str) -> String {
-    format!("INVITE {} SIP/2.0", uri.replace("agent@", "nobody@"))
 }
 
 fn own_via(uri: &str) -> String {
@@ -180,7 +170,12 @@ async fn story(transport: Transport) {
     // One connection each: after some of them the end of a message cannot be known.
     let peer = Peer::calling(&lab, transport).await;
     let good = Call::invite(&lab, &peer, "rows", &offer(&sound));
-    for row in rows(&good) {
+    let rows = [
+        rows_of_the_message(&good),
+        rows_of_the_wish(&good),
+        rows_of_the_call(&good),
+    ];
+    for row in rows.concat() {
         let (what, request, ..) = &row;
         let mut peer = Peer::calling(&lab, transport).await;
         peer.send(request).await;
@@ -342,6 +337,31 @@ async fn agent_that_is_not_reached_is_503_and_the_transfer_is_active_again_befor
         assert_eq!(refused.message.status(), Some(503));
         assert!(refused.message.retry_after().is_none());
     }
+    lab.until_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_that_refuses_is_503() {
+    let agent = AgentServer::start().await;
+    let url = agent.url();
+    let lab = Lab::start(&[("agent.hook", &url), ("agent.connect_timeout", "1s")]).await;
+    lab.register("refused", json!({})).await;
+    let mut peer = Peer::calling(&lab, Transport::Udp).await;
+    let sound = Sound::start();
+    let invite = Call::invite(&lab, &peer, "refused", &offer(&sound));
+    peer.send(&invite).await;
+    let refusing = async {
+        loop {
+            agent.refuse_next().await;
+        }
+    };
+    let refused = tokio::select! {
+        () = refusing => unreachable!(),
+        refused = peer.response(&invite) => refused,
+    };
+    lab.assert_unclaimed("refused").await;
+    assert_eq!(refused.message.status(), Some(503));
+    assert!(refused.message.retry_after().is_none());
     lab.until_idle().await;
 }
 

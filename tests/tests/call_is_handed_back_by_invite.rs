@@ -220,6 +220,67 @@ async fn redirect_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn redirect_to_ourselves_is_not_followed() {
+    let lab = Lab::with_lab_agent().await;
+    let mut target = Target::waiting(Transport::Udp).await;
+    let sip = return_to(&target.uri("queue", ""));
+    let mut call = Call::that_completes_itself(&lab, Transport::Udp, "loop", sip).await;
+    let invite = target.peer.request("INVITE").await;
+    let ourselves = format!("<sip:agent@{}>", lab.sip(Transport::Udp));
+    let fields = [("Contact", ourselves.as_str())];
+    let moved = "302 Moved Temporarily";
+    target.peer.answer_with(&invite, moved, &fields, "").await;
+    call.until_handed_back_by_bye(&lab, "loop").await;
+    lab.until_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_given_once_and_not_to_whom_a_redirect_names() {
+    let lab = Lab::with_lab_agent().await;
+    let challenge = "Digest realm=\"desks\", nonce=\"first\", qop=\"auth\", algorithm=MD5";
+    let fields = [("WWW-Authenticate", challenge)];
+    for (id, redirected) in [("wrong-password", false), ("redirected-away", true)] {
+        let mut target = Target::waiting(Transport::Udp).await;
+        let mut stranger = Target::waiting(Transport::Udp).await;
+        let mut sip = return_to(&target.uri("queue", ""));
+        sip["returnInviteAuthentication"] = json!({ "username": "desk", "password": "secret" });
+        let mut call = Call::that_completes_itself(&lab, Transport::Udp, id, sip).await;
+        let invite = target.peer.request("INVITE").await;
+        if redirected {
+            let contact = stranger.contact();
+            let contact = [("Contact", contact.as_str())];
+            let moved = "302 Moved Temporarily";
+            target.peer.answer_with(&invite, moved, &contact, "").await;
+            let invite = stranger.peer.request("INVITE").await;
+            stranger
+                .peer
+                .answer_with(&invite, "401 Unauthorized", &fields, "")
+                .await;
+        } else {
+            // The same nonce again: the password was wrong.
+            for received in [Some(invite), None] {
+                let invite = match received {
+                    Some(invite) => invite,
+                    None => target.peer.request("INVITE").await,
+                };
+                target
+                    .peer
+                    .answer_with(&invite, "401 Unauthorized", &fields, "")
+                    .await;
+            }
+        }
+        call.until_handed_back_by_bye(&lab, id).await;
+        for peer in [&mut target.peer, &mut stranger.peer] {
+            let invites =
+                |message: &Message| message.is_request() && message.method().as_str() == "INVITE";
+            peer.assert_none(std::time::Duration::from_millis(100), invites)
+                .await;
+        }
+    }
+    lab.until_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn second_answer_of_a_forked_return_is_acknowledged_and_hung_up() {
     let lab = Lab::with_lab_agent().await;
     let mut target = Target::waiting(Transport::Udp).await;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use sip_message::HeaderName;
-use stories::{AgentServer, Call, Dialog, Lab, Peer, Sound, Target, Transport, offer, text};
+use stories::{
+    AgentServer, Call, Dialog, Lab, Packet, Peer, Sound, Target, Transport, eventually, offer, text,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancel_before_the_answer_undoes_the_claim_before_487() {
@@ -83,6 +85,13 @@ async fn caller_who_hangs_up_while_the_return_rings_cancels_it() {
     target.peer.answer(&invite, "180 Ringing").await;
     // The agent had its say, and that stays.
     lab.assert_completed_with_output("ringing").await;
+    let before = call.sound.packets().len();
+    eventually("the tone that says that it rings", async || {
+        let packets = call.sound.packets().split_off(before);
+        let loud = |packet: &Packet| packet.payload.iter().any(|sample| *sample & 0x70 < 0x40);
+        packets.iter().any(loud).then_some(())
+    })
+    .await;
     call.hang_up().await;
     let cancel = target.peer.request("CANCEL").await;
     target.peer.answer(&cancel, "200 OK").await;
@@ -132,7 +141,7 @@ async fn call_whose_answer_is_never_acknowledged_is_not_lost_sight_of() {
     let invite = Call::invite(&lab, &peer, "no-ack", &offer(&sound));
     peer.exchange(&invite, 200).await;
     let before = lab.gateway.sip_census().await.unwrap().1.retransmitted;
-    stories::eventually("the 200 to be repeated", async || {
+    eventually("the 200 to be repeated", async || {
         let counters = lab.gateway.sip_census().await.unwrap().1;
         (counters.retransmitted > before).then_some(())
     })

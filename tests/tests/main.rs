@@ -1,5 +1,12 @@
 //! One module per story.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cognitive_complexity,
+    reason = "helpers of tests fail tests, and each assertion counts as a branch"
+)]
+
 mod audio_is_heard_without_a_gap;
 mod bad_arrival_gets_its_status;
 mod call_is_handed_back_by_bye;
@@ -10,4 +17,5 @@ mod digest_trunk_proves_who_it_is;
 mod full_or_leaving_gateway_takes_no_call;
 mod keys_reach_the_result;
 mod nothing_is_left_after_the_calls;
+mod request_inside_the_call_gets_its_status;
 mod websocket_agent_holds_the_call;

@@ -225,3 +225,54 @@ async fn agent_hears_both_sides_after_the_call_is_returned_by_invite() {
     target.peer.request("BYE").await;
     assert!(lab.fetch("ws-7").await["outputContext"].is_object());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_gets_the_call_back_when_the_return_fails() {
+    let agent = AgentServer::start().await;
+    let sip =
+        json!({ "returnTransferType": "REFER", "returnURI": "sip:queue@customer.example.com" });
+    let fallback = [("handback.fallback", r#"["AGENT"]"#)];
+    let (lab, mut call, mut session) = talking(&agent, &fallback, "ws-8", sip).await;
+    session
+        .send(json!({ "event": "hook.hello", "version": "1.0.0", "features": [] }))
+        .await;
+    session.event("hook.welcome").await;
+    session.send(complete()).await;
+    session.until_event("hook.completed").await;
+    let refer = call.peer.request("REFER").await;
+    call.peer.answer(&refer, "603 Decline").await;
+
+    let failed = session.until_event("hook.transferResult").await;
+    assert_eq!(failed["status"], "failed");
+    assert_eq!(failed["code"], 603);
+    let sorry = speech(10);
+    session.say(&sorry).await;
+    until_heard("the agent once more", &sorry, || call.sound.heard()).await;
+    let mut second = complete();
+    second["outputContext"]["currentTaskName"] = json!("apologised");
+    session.send(second.clone()).await;
+    let completed = session.until_event("hook.completed").await;
+    assert_eq!(completed["accepted"], true);
+
+    let refer = call.peer.request("REFER").await;
+    assert_eq!(
+        lab.fetch("ws-8").await["outputContext"],
+        second["outputContext"]
+    );
+    call.peer.answer(&refer, "202 Accepted").await;
+    call.hang_up().await;
+    lab.assert_completed_with_output("ws-8").await;
+    lab.until_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_that_closes_cleanly_without_completing_is_a_completion_as_system() {
+    let agent = AgentServer::start().await;
+    let (lab, mut call, session) = talking(&agent, &[], "ws-9", json!({})).await;
+    session.close().await;
+    call.until_handed_back_by_bye(&lab, "ws-9").await;
+    let output = lab.fetch("ws-9").await["outputContext"].clone();
+    assert_eq!(output["transferType"], "SYSTEM");
+    assert_eq!(output["currentTaskName"], "billing");
+    lab.until_idle().await;
+}
