@@ -8,7 +8,6 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 /// The page at `/` of the admin listener.
-#[must_use]
 pub fn router() -> Router {
     Router::new().route("/", get(page))
 }

@@ -32,10 +32,10 @@ pub(super) struct Dialing {
 }
 
 impl Call {
-    pub(super) fn start_invite(&mut self, now: Now, uri: Bytes) {
+    pub(super) fn start_invite(&mut self, now: Now, uri: &Bytes) {
         let dialing = Dialing {
             give_up: now + self.policy.invite_timeout,
-            request: form_request(&uri),
+            request: form_request(uri),
             hops: None,
             port: None,
             redirects_left: self.policy.max_redirects,

@@ -154,7 +154,7 @@ impl Call {
         let uri = self.return_uri();
         match (next, uri) {
             (Fallback::Return(ReturnType::Refer), Some(uri)) => self.start_refer(now, uri),
-            (Fallback::Return(ReturnType::Invite), Some(uri)) => self.start_invite(now, uri),
+            (Fallback::Return(ReturnType::Invite), Some(uri)) => self.start_invite(now, &uri),
             (Fallback::Return(ReturnType::Refer | ReturnType::Invite), None) => self.next_step(now),
             (Fallback::Return(ReturnType::Bye), _) => self.start_bye(),
             (Fallback::Agent, _) => self.back_to_agent(),
