@@ -1,7 +1,7 @@
 //! A gateway in this process, with its own ports and its own folder, and its customer.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -50,9 +50,12 @@ pub struct Lab {
     folder: Folder,
 }
 
-/// A folder of its own, gone with its owner.
+/// A folder: one of its own goes with its owner.
 #[derive(Debug)]
-struct Folder(PathBuf);
+struct Folder {
+    path: PathBuf,
+    kept: bool,
+}
 
 impl Lab {
     /// A gateway whose keys are set as given (`agent.hook`, `account.0.trunk.0.max_calls`).
@@ -79,13 +82,18 @@ impl Lab {
         Self::open(folder, ACCOUNT, settings).await
     }
 
+    /// A gateway over this folder, which stays.
+    pub async fn in_folder(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::open(Folder::kept(folder), ACCOUNT, settings).await
+    }
+
     /// Ends the gateway.
     pub async fn shutdown(self) {
         self.gateway.shutdown().await;
     }
 
     async fn open(folder: Folder, accounts: &str, settings: &[(&str, &str)]) -> Self {
-        let store = format!("sqlite://{}", folder.0.join("store.db").display());
+        let store = format!("sqlite://{}", folder.path.join("store.db").display());
         let store = ("store.url", store.as_str());
         let agent = ("agent.hook", "builtin:silence");
         let settings = [store, agent].into_iter().chain(settings.iter().copied());
@@ -201,16 +209,25 @@ impl Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("handback-stories-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self { path, kept: false }
+    }
+
+    fn kept(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            kept: true,
+        }
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is the system's to clean.
-        let _ = std::fs::remove_dir_all(&self.0);
+        if !self.kept {
+            // What cannot be removed is the system's to clean.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
     }
 }
 

@@ -387,6 +387,71 @@ async fn call_without_an_offer_gets_ours_in_the_200() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn unusable_answer_in_the_acknowledgement_ends_the_call_with_488() {
+    let lab = Lab::start(&[]).await;
+    for (id, answer) in [("none", ""), ("video", VIDEO), ("unknown-codec", G729)] {
+        lab.register(id, json!({})).await;
+        let mut peer = Peer::calling(&lab, Transport::Udp).await;
+        let invite = Call::invite(&lab, &peer, id, "").without("Content-Type");
+        let offered = peer.exchange(&invite, 200).await.message;
+        let here = (peer.transport, peer.address);
+        let mut dialog = stories::Dialog::calling(here, &offered);
+        let ack = dialog.request("ACK");
+        let ack = match answer {
+            "" => ack,
+            answer => ack.with_body("application/sdp", answer),
+        };
+        peer.send(&ack).await;
+        let bye = peer.request("BYE").await;
+        assert!(
+            text(&bye.message, "Reason").contains("SIP;cause=488"),
+            "{id}"
+        );
+        peer.answer(&bye, "200 OK").await;
+        lab.until_completed_without_output(id).await;
+    }
+    lab.until_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_calls_for_one_transfer_exactly_one_is_taken() {
+    let lab = Lab::start(&[]).await;
+    lab.register("race", json!({})).await;
+    let sound = Sound::start();
+    let mut peers = Vec::new();
+    for transport in [Transport::Udp, Transport::Tcp].repeat(5) {
+        let peer = Peer::calling(&lab, transport).await;
+        let invite = Call::invite(&lab, &peer, "race", &offer(&sound));
+        peers.push((peer, invite));
+    }
+    for (peer, invite) in &peers {
+        peer.send(invite).await;
+    }
+    let mut taken = 0;
+    for (peer, invite) in &mut peers {
+        let answer = peer.response(invite).await.message;
+        match answer.status() {
+            Some(200) => taken += 1,
+            status => assert_eq!(status, Some(486)),
+        }
+    }
+    assert_eq!(taken, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ringing_is_heard_where_it_is_wanted() {
+    let lab = Lab::start(&[("agent.ringing", "true")]).await;
+    lab.register("rings", json!({})).await;
+    let mut peer = Peer::calling(&lab, Transport::Udp).await;
+    let sound = Sound::start();
+    let invite = Call::invite(&lab, &peer, "rings", &offer(&sound));
+    peer.send(&invite).await;
+    for status in [100, 180, 200] {
+        peer.response_of(&invite, status).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn call_without_hops_left_ends_here_all_the_same() {
     let lab = Lab::start(&[]).await;
     lab.register("hops", json!({})).await;

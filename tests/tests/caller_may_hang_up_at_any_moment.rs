@@ -23,6 +23,8 @@ async fn cancel_before_the_answer_undoes_the_claim_before_487() {
         let sound = Sound::start();
         let invite = Call::invite(&lab, &peer, id, &offer(&sound));
         peer.send(&invite).await;
+        // The caller's side hears of us at once, whatever the agent does.
+        peer.response_of(&invite, 100).await;
         let _held = agent.connection().await;
         lab.until_status(id, "ONGOING").await;
 
@@ -147,4 +149,16 @@ async fn call_whose_answer_is_never_acknowledged_is_not_lost_sight_of() {
     })
     .await;
     assert_eq!(lab.fetch("no-ack").await["status"], "ONGOING");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caller_whose_audio_is_gone_is_taken_to_have_hung_up() {
+    let lab = Lab::start(&[("media.timeout", "1s")]).await;
+    let mut call = Call::registered(&lab, Transport::Udp, "gone").await;
+    let media = call.media;
+    call.sound.say(media, &stories::speech(10)).await;
+    let bye = call.peer.request("BYE").await;
+    call.peer.answer(&bye, "200 OK").await;
+    lab.until_completed_without_output("gone").await;
+    lab.until_idle().await;
 }

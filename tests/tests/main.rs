@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::cognitive_complexity,
+    clippy::print_stdout,
     reason = "helpers of tests fail tests, and each assertion counts as a branch"
 )]
 
@@ -17,5 +18,6 @@ mod digest_trunk_proves_who_it_is;
 mod full_or_leaving_gateway_takes_no_call;
 mod keys_reach_the_result;
 mod nothing_is_left_after_the_calls;
+mod promise_outlives_the_process;
 mod request_inside_the_call_gets_its_status;
 mod websocket_agent_holds_the_call;

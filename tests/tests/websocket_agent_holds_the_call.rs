@@ -276,3 +276,21 @@ async fn agent_that_closes_cleanly_without_completing_is_a_completion_as_system(
     assert_eq!(output["currentTaskName"], "billing");
     lab.until_idle().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_that_lasts_too_long_goes_to_a_person_with_the_last_update() {
+    let agent = AgentServer::start().await;
+    let limit = [("limits.call_duration", "1s")];
+    let (lab, mut call, mut session) = talking(&agent, &limit, "ws-10", json!({})).await;
+    session
+        .send(json!({ "event": "hook.update", "currentTaskName": "half" }))
+        .await;
+    call.until_handed_back_by_bye(&lab, "ws-10").await;
+    let output = lab.fetch("ws-10").await["outputContext"].clone();
+    assert_eq!(output["transferType"], "AGENT");
+    assert_eq!(output["currentTaskName"], "half");
+    assert!(
+        output["transferVariables"]["hookFailure"].is_string(),
+        "{output}"
+    );
+}
