@@ -259,7 +259,7 @@ impl CallTask {
                 }
                 Output::Store(request) => self.store_request(facts, request),
                 Output::Agent(request) => self.agent_request(facts, request),
-                Output::Media(request) => self.media_request(request),
+                Output::Media(request) => self.media_request(&request),
                 Output::Resolve { uri } => self.resolve(uri),
                 Output::Ended(record) => record::call_ended(&record),
             }
@@ -358,8 +358,8 @@ impl CallTask {
         }
     }
 
-    fn media_request(&mut self, request: MediaRequest) {
-        let command = match request {
+    fn media_request(&mut self, request: &MediaRequest) {
+        let command = match *request {
             MediaRequest::Open { side } => return self.open_media(side),
             MediaRequest::Close => {
                 self.media.closed = true;

@@ -92,64 +92,64 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let api = listen("api.listen", config.api.listen).await?;
     let admin = listen("admin.listen", config.admin.listen).await?;
 
-    let endpoint = Endpoint::new(endpoint_config(&config), rand::random());
-    let options = TransportOptions {
-        udp_max: config.sip.udp_max.into(),
-        ..TransportOptions::default()
-    };
     let (accounts, accounts_now) = watch::channel(directory.accounts());
     let (draining, draining_now) = watch::channel(false);
     let (own, own_now) = watch::channel(Arc::new(OwnAddresses::default()));
-    let advertise = config.sip.advertise.clone();
-    let (api_config, admin_config) = (config.api.clone(), config.admin.clone());
-    let (rules, rules_now) = watch::channel(Arc::new(Rules { config, directory }));
+    let rules_given = Arc::new(Rules { config, directory });
+    let (rules, rules_now) = watch::channel(Arc::clone(&rules_given));
+    let config = &rules_given.config;
+    let state = ApiState {
+        store: store.clone(),
+        accounts: accounts_now,
+        own: own_now.clone(),
+        draining: draining_now.clone(),
+        rate_limit: NonZeroU32::new(config.api.rate_limit).unwrap_or(NonZeroU32::MIN),
+        body_limit: usize::try_from(config.api.body_limit).unwrap_or(usize::MAX),
+    };
     let shared = Arc::new(Shared {
         clock,
         store: store.clone(),
         media,
         live: LiveCalls::default(),
         rules: rules_now,
-        draining: draining_now.clone(),
-        own: own_now.clone(),
+        draining: draining_now,
+        own: own_now,
         sip: OnceLock::new(),
     });
-    let sip = sockets.run(
-        endpoint,
-        clock,
-        admission::gate(Arc::clone(&shared)),
-        options,
-    );
-    own.send_replace(Arc::new(own_addresses(&sip, advertise.as_deref())));
-    // The driver hands out no invitation before this task yields, and the first is refused if it did.
-    let _ = shared.sip.set(sip.clone());
+    let sip = run_sip(sockets, &shared, config);
+    own.send_replace(Arc::new(own_addresses(&sip, config)));
 
-    let state = ApiState {
-        store: store.clone(),
-        accounts: accounts_now,
-        own: own_now,
-        draining: draining_now,
-        rate_limit: NonZeroU32::new(api_config.rate_limit).unwrap_or(NonZeroU32::MIN),
-        body_limit: usize::try_from(api_config.body_limit).unwrap_or(usize::MAX),
-    };
-    let api_address = local_address("api.listen", &api)?;
-    let admin_address = local_address("admin.listen", &admin)?;
-    let admin_router = admin::router(Arc::clone(&shared), admin_config.token);
-    let servers = vec![
-        tokio::spawn(serve(api, transfer_api::router(state))),
-        tokio::spawn(serve(admin, admin_router)),
-        tokio::spawn(sweep(store)),
-    ];
-    let (api, admin) = (api_address, admin_address);
-    Ok(Gateway {
+    let (api_address, api_router) = (local_address(&api)?, transfer_api::router(state));
+    let admin_router = admin::router(Arc::clone(&shared), config.admin.token.clone());
+    let gateway = Gateway {
+        api: api_address,
+        admin: local_address(&admin)?,
         shared,
         sip,
-        api,
-        admin,
         rules,
         accounts,
         draining,
-        servers,
-    })
+        servers: vec![
+            tokio::spawn(serve(api, api_router)),
+            tokio::spawn(serve(admin, admin_router)),
+            tokio::spawn(sweep(store)),
+        ],
+    };
+    Ok(gateway)
+}
+
+/// Starts the SIP driver with the door of the gateway.
+fn run_sip(sockets: Sockets, shared: &Arc<Shared>, config: &Config) -> SipHandle {
+    let endpoint = Endpoint::new(endpoint_config(config), rand::random());
+    let options = TransportOptions {
+        udp_max: config.sip.udp_max.into(),
+        ..TransportOptions::default()
+    };
+    let gate = admission::gate(Arc::clone(shared));
+    let sip = sockets.run(endpoint, shared.clock, gate, options);
+    // Set once: there is no other driver. An invitation that is quicker than this is refused 503.
+    let _ = shared.sip.set(sip.clone());
+    sip
 }
 
 impl Gateway {
@@ -358,17 +358,16 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, S
     TcpListener::bind(address).await.map_err(failed)
 }
 
-fn local_address(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    let failed = |error| StartError::Listen {
-        key,
-        what: String::new(),
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Listen {
+        key: "listen",
+        what: "its own address".to_owned(),
         error,
-    };
-    listener.local_addr().map_err(failed)
+    })
 }
 
-fn own_addresses(sip: &SipHandle, advertise: Option<&str>) -> OwnAddresses {
-    let names = advertise.and_then(|advertise| {
+fn own_addresses(sip: &SipHandle, config: &Config) -> OwnAddresses {
+    let names = config.sip.advertise.as_ref().and_then(|advertise| {
         let uri = sip_message::Uri::parse(format!("sip:{advertise}").as_bytes()).ok()?;
         let host = String::from_utf8_lossy(uri.host())
             .trim_matches(['[', ']'])
