@@ -168,7 +168,7 @@ fn unusable_offer_is_refused_and_the_claim_undone() {
 fn call_without_an_offer_gets_ours_and_its_answer_comes_in_the_ack() {
     let mut facts = facts();
     facts.offer = None;
-    let mut world = World::claimed(facts.clone(), policy(), transfer(None));
+    let mut world = World::claimed(facts, policy(), transfer(None));
     world.on(port(Side::Caller));
     let wants = world.on(Input::Agent(AgentSaid::Connected));
     assert_eq!(wants, ["accept", "attach agent"]);

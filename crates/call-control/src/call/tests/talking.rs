@@ -28,9 +28,12 @@ fn lost(reason: &str) -> Input {
 fn stored_output(world: &mut World, input: Input) -> Box<OutputContext> {
     world.call.handle_input(world.now, input);
     let outputs = std::iter::from_fn(|| world.call.poll_output());
-    let stored = outputs.filter_map(|wanted| match wanted {
-        Output::Store(StoreRequest::Complete { output, .. }) => output,
-        _ => None,
+    let stored = outputs.filter_map(|wanted| {
+        if let Output::Store(StoreRequest::Complete { output, .. }) = wanted {
+            output
+        } else {
+            None
+        }
     });
     stored.last().expect("a completion with an output")
 }
@@ -211,7 +214,11 @@ fn agent_that_closes_normally_without_completing_goes_by_the_configured_default(
 fn call_longer_than_the_limit_is_handed_back_like_one_whose_agent_died() {
     let mut world = World::talking(policy(), ReturnType::Bye);
     assert_eq!(world.after(Duration::from_secs(4 * 3600)), ["store AGENT"]);
-    assert_eq!(world.call.poll_timeout(), None, "only the store is waited for");
+    assert_eq!(
+        world.call.poll_timeout(),
+        None,
+        "only the store is waited for"
+    );
 }
 
 #[test]
