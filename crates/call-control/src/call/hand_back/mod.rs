@@ -143,10 +143,11 @@ impl Call {
             return;
         };
         hand_back.step = StepState::Choosing;
+        let agent_can = self.agent_attached && self.chains < MOST_CHAINS && now < hand_back.until;
         let next = loop {
             match hand_back.plan.pop_front() {
                 Some(Fallback::Return(method)) if hand_back.tried(method) => {}
-                Some(Fallback::Agent) if self.chains >= MOST_CHAINS || !self.agent_attached => {}
+                Some(Fallback::Agent) if !agent_can => {}
                 Some(next) => break next,
                 None => break Fallback::Return(ReturnType::Bye),
             }

@@ -414,3 +414,17 @@ fn agent_gets_the_call_back_where_the_fallback_says_so_and_completes_anew() {
     let wants = world.on(Input::Store(StoreReply::Completed));
     assert_eq!(wants.last().unwrap(), &format!("refer {RETURN_URI}"));
 }
+
+#[test]
+fn agent_does_not_get_a_call_back_that_has_lasted_too_long() {
+    let mut policy = policy();
+    policy.fallback = vec![Fallback::Agent];
+    policy.call_duration = Duration::from_secs(5);
+    let (mut world, _) = World::handing_back(policy, ReturnType::Refer);
+    world.now += Duration::from_secs(6);
+    let wants = world.on(refer_answered(486));
+    assert!(
+        wants.contains(&"hang up SIP;cause=486;text=\"return failed\"".to_owned()),
+        "{wants:?}"
+    );
+}
