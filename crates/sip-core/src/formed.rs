@@ -19,17 +19,50 @@ pub struct FormedRequest {
 /// Names that an embedded header may not set: they are the dialog's, the transport's, or they say
 /// who calls. Those that end in `*` stand for all names that begin so.
 const NOT_FROM_A_URI: [&str; 33] = [
-    "from", "f", "to", "t", "via", "v", "call-id", "i", "cseq", "contact", "m", "route",
-    "record-route", "max-forwards", "content-*", "c", "l", "e", "accept*", "allow", "supported",
-    "k", "require", "proxy-*", "authorization", "replaces", "refer-to", "r", "referred-by", "b",
-    "p-asserted-identity", "x-asapp-calltransferid", "body",
+    "from",
+    "f",
+    "to",
+    "t",
+    "via",
+    "v",
+    "call-id",
+    "i",
+    "cseq",
+    "contact",
+    "m",
+    "route",
+    "record-route",
+    "max-forwards",
+    "content-*",
+    "c",
+    "l",
+    "e",
+    "accept*",
+    "allow",
+    "supported",
+    "k",
+    "require",
+    "proxy-*",
+    "authorization",
+    "replaces",
+    "refer-to",
+    "r",
+    "referred-by",
+    "b",
+    "p-asserted-identity",
+    "x-asapp-calltransferid",
+    "body",
 ];
 
 /// Forms a request from a URI. What is no SIP URI is taken as it stands.
 #[must_use]
 pub fn form_request(uri: &Bytes) -> FormedRequest {
     let Ok(parsed) = Uri::from_bytes(uri.clone()) else {
-        return FormedRequest { uri: uri.clone(), to: bracketed(uri), headers: Vec::new() };
+        return FormedRequest {
+            uri: uri.clone(),
+            to: bracketed(uri),
+            headers: Vec::new(),
+        };
     };
     let headers = parsed
         .headers()
@@ -41,7 +74,11 @@ pub fn form_request(uri: &Bytes) -> FormedRequest {
         .collect();
     let bare = parsed.without_headers().without_param("method");
     let uri = bare.as_bytes().clone();
-    FormedRequest { to: bracketed(&uri), uri, headers }
+    FormedRequest {
+        to: bracketed(&uri),
+        uri,
+        headers,
+    }
 }
 
 fn may_come_from_a_uri(name: &[u8]) -> bool {
@@ -49,10 +86,12 @@ fn may_come_from_a_uri(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     !name.is_empty()
         && name.iter().all(is_token)
-        && !NOT_FROM_A_URI.iter().any(|barred| match barred.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix.as_bytes()),
-            None => name == barred.as_bytes(),
-        })
+        && !NOT_FROM_A_URI
+            .iter()
+            .any(|barred| match barred.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix.as_bytes()),
+                None => name == barred.as_bytes(),
+            })
 }
 
 fn bracketed(uri: &[u8]) -> Bytes {
@@ -82,7 +121,10 @@ mod tests {
     fn method_parameter_and_embedded_headers_leave_the_request_uri() {
         let request = formed("sip:a@b.example;method=INVITE;p=1?User-to-User=41%3Bencoding%3Dhex");
         assert_eq!(request.uri, "sip:a@b.example;p=1".as_bytes());
-        assert_eq!(request.headers, [Header::new("User-to-User", "41;encoding=hex")]);
+        assert_eq!(
+            request.headers,
+            [Header::new("User-to-User", "41;encoding=hex")]
+        );
     }
 
     #[test]
@@ -91,7 +133,11 @@ mod tests {
             "sip:a@b?From=x&t=y&Via=z&Content-Type=q&Accept-Language=w&Proxy-Authorization=e&\
              P-Asserted-Identity=r&X-ASAPP-CallTransferId=u&body=i&Subject=ok&X-Kept=1",
         );
-        let names: Vec<_> = request.headers.iter().map(|header| header.name.as_str()).collect();
+        let names: Vec<_> = request
+            .headers
+            .iter()
+            .map(|header| header.name.as_str())
+            .collect();
         assert_eq!(names, ["Subject", "X-Kept"]);
     }
 }

@@ -25,6 +25,6 @@ pub use flow::{ConnectionId, Flow, Transport};
 pub use formed::{FormedRequest, form_request};
 pub use transaction::Timers;
 pub use vocabulary::{
-    Caller, Census, Command, Counters, Ended, Header, Input, Invitation, LegEvent, LegId, Output, Place, ReasonValue,
-    Response, TrunkId,
+    Caller, Census, Command, Counters, Ended, Header, Input, Invitation, LegEvent, LegId, Output,
+    Place, ReasonValue, Response, TrunkId,
 };

@@ -65,7 +65,17 @@ pub fn earliest(a: Option<Now>, b: Option<Now>) -> Option<Now> {
 
 /// Wall-clock time: milliseconds since 1970-01-01T00:00:00Z, stamped in the shell.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub struct UnixMillis(pub i64);
 
@@ -84,7 +94,9 @@ mod clock {
         /// A clock whose origin is this moment.
         #[must_use]
         pub fn start() -> Self {
-            Self { origin: Instant::now() }
+            Self {
+                origin: Instant::now(),
+            }
         }
 
         /// The current instant.
@@ -103,7 +115,9 @@ mod clock {
     /// The current wall-clock time.
     #[must_use]
     pub fn wall_now() -> UnixMillis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }
@@ -118,14 +132,20 @@ mod tests {
     #[test]
     fn difference_of_instants_never_goes_below_zero() {
         assert_eq!(Now::from_millis(5) - Now::from_millis(9), Duration::ZERO);
-        assert_eq!(Now::from_millis(9) - Now::from_millis(5), Duration::from_millis(4));
+        assert_eq!(
+            Now::from_millis(9) - Now::from_millis(5),
+            Duration::from_millis(4)
+        );
     }
 
     #[test]
     fn earliest_ignores_absent_deadlines() {
         let at = Some(Now::from_millis(7));
         assert_eq!(earliest(None, at), at);
-        assert_eq!(earliest(at, Some(Now::from_millis(3))), Some(Now::from_millis(3)));
+        assert_eq!(
+            earliest(at, Some(Now::from_millis(3))),
+            Some(Now::from_millis(3))
+        );
         assert_eq!(earliest(None, None), None);
     }
 }

@@ -347,7 +347,10 @@ impl Leg {
         };
         match &mut up.offers.state {
             State::Stable => {
-                up.offers.state = State::Ours { sdp: sdp.clone(), tx: None };
+                up.offers.state = State::Ours {
+                    sdp: sdp.clone(),
+                    tx: None,
+                };
                 let extra = Extra {
                     contact: true,
                     body: Some((SDP, &sdp)),

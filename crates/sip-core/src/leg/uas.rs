@@ -45,10 +45,18 @@ impl Arriving {
     }
 
     fn repeat_ringing(&mut self, now: Now, stack: &mut Stack) {
-        let due = self.ringing.as_mut().filter(|ringing| now >= ringing.repeat);
+        let due = self
+            .ringing
+            .as_mut()
+            .filter(|ringing| now >= ringing.repeat);
         if let Some(ringing) = due {
             ringing.repeat = now + PROVISIONAL_EVERY;
-            stack.respond(now, self.incoming.tx, ringing.status, ringing.response.clone());
+            stack.respond(
+                now,
+                self.incoming.tx,
+                ringing.status,
+                ringing.response.clone(),
+            );
         }
     }
 
@@ -164,7 +172,11 @@ impl Leg {
         };
         let cancelled = arriving.cancelled.is_some();
         stack.reply(now, &arriving.incoming, &response, &self.tag);
-        let why = if cancelled { Ended::Cancelled } else { Ended::Refused(status) };
+        let why = if cancelled {
+            Ended::Cancelled
+        } else {
+            Ended::Refused(status)
+        };
         self.end(now, stack, why);
     }
 
