@@ -25,5 +25,5 @@ pub use lab::{Lab, PATIENCE, eventually};
 pub use peer::{Peer, Received};
 pub use request::{Dialog, Request, respond, text};
 pub use sip_core::Transport;
-pub use sound::{Packet, Sound, speech};
+pub use sound::{Packet, Sound, linear_of_mulaw, speech};
 pub use target::Target;

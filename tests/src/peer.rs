@@ -134,6 +134,13 @@ impl Peer {
         self.way.as_ref().unwrap().send(bytes).await;
     }
 
+    /// Closes the connection.
+    pub async fn disconnect(&self) {
+        if let Some(Way::Stream(stream)) = &self.way {
+            stream.lock().await.shutdown().await.unwrap();
+        }
+    }
+
     /// Answers a request.
     pub async fn answer(&self, to: &Received, status: &str) {
         self.answer_with(to, status, &[], "").await;

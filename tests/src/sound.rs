@@ -80,6 +80,17 @@ impl Sound {
             .collect()
     }
 
+    /// The A-law audio that came so far, as linear samples.
+    #[must_use]
+    pub fn heard_as_alaw(&self) -> Vec<i32> {
+        let packets = self.packets().into_iter();
+        packets
+            .filter(|packet| packet.payload_type == 8)
+            .flat_map(|packet| packet.payload)
+            .map(linear_of_alaw)
+            .collect()
+    }
+
     /// The keys that came so far.
     #[must_use]
     pub fn keys(&self) -> String {
@@ -207,4 +218,32 @@ fn mulaw(sample: i16) -> u8 {
     let exponent = magnitude.ilog2() - 7;
     let mantissa = (magnitude >> (exponent + 3)) & 0x0F;
     !(sign | ((exponent as u8) << 4) | mantissa as u8)
+}
+
+/// ITU-T G.711 µ-law, read.
+#[must_use]
+pub fn linear_of_mulaw(byte: u8) -> i32 {
+    let byte = !byte;
+    let (exponent, mantissa) = (i32::from(byte >> 4 & 7), i32::from(byte & 0x0F));
+    let magnitude = (((mantissa << 3) + 0x84) << exponent) - 0x84;
+    if byte & 0x80 == 0 {
+        magnitude
+    } else {
+        -magnitude
+    }
+}
+
+/// ITU-T G.711 A-law, read.
+fn linear_of_alaw(byte: u8) -> i32 {
+    let byte = byte ^ 0x55;
+    let (exponent, mantissa) = (i32::from(byte >> 4 & 7), i32::from(byte & 0x0F));
+    let magnitude = match exponent {
+        0 => (mantissa << 4) + 8,
+        exponent => ((mantissa << 4) + 0x108) << (exponent - 1),
+    };
+    if byte & 0x80 == 0 {
+        -magnitude
+    } else {
+        magnitude
+    }
 }

@@ -40,15 +40,18 @@ impl Target {
 
     /// Answers an INVITE, waits for its ACK; gives this end of the dialog and where we are heard.
     pub async fn answer(&mut self, invite: &Received) -> (Dialog, SocketAddr) {
+        let sdp = offer(&self.sound);
+        self.answer_with(invite, &sdp).await
+    }
+
+    /// The same with an SDP answer of its own.
+    pub async fn answer_with(&mut self, invite: &Received, sdp: &str) -> (Dialog, SocketAddr) {
         let contact = self.contact();
         let fields = [("Contact", contact.as_str())];
-        let sdp = offer(&self.sound);
-        self.peer.answer_with(invite, "200 OK", &fields, &sdp).await;
+        self.peer.answer_with(invite, "200 OK", &fields, sdp).await;
         self.peer.request("ACK").await;
-        (
-            self.dialog(&invite.message),
-            media_address(&invite.message.body()),
-        )
+        let heard_at = media_address(&invite.message.body());
+        (self.dialog(&invite.message), heard_at)
     }
 
     /// The Contact of this end.

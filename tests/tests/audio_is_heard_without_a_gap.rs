@@ -126,14 +126,14 @@ async fn test_caller_plays_and_records_speech_sample_for_sample() {
     })
     .await
     .unwrap();
-    let said = speech(100);
+    let said = speech(140);
     assert_eq!(TRANSFER_HEADER, stories::TRANSFER_HEADER);
     on_a_steady_machine(async |attempt| {
         let id = format!("recorded-{attempt}");
         lab.register(&id, serde_json::json!({})).await;
         let script = Script {
             say: said.clone().into(),
-            hangup_after: Some(Duration::from_millis(2800)),
+            hangup_after: Some(Duration::from_millis(3600)),
             ..Script::default()
         };
         let order = Order {

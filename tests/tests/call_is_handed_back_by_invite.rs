@@ -92,6 +92,35 @@ async fn call_over_tcp_is_handed_back_by_invite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn audio_is_transcoded_for_a_target_with_another_codec() {
+    let lab = Lab::with_lab_agent().await;
+    let mut target = Target::waiting(Transport::Udp).await;
+    let sip = return_to(&target.uri("queue", ""));
+    let mut call = Call::that_completes_itself(&lab, Transport::Udp, "alaw", sip).await;
+    let invite = target.peer.request("INVITE").await;
+    let alaw = stories::offer(&target.sound)
+        .replace("AVP 0 101", "AVP 8 101")
+        .replace("rtpmap:0 PCMU", "rtpmap:8 PCMA");
+    target.answer_with(&invite, &alaw).await;
+    let said = speech(20);
+    let media = call.media;
+    call.sound.say(media, &said).await;
+    let said: Vec<i32> = said.into_iter().map(stories::linear_of_mulaw).collect();
+    // Both laws keep about 38 dB between a sample and its error.
+    let near = |(a, b): (&i32, &i32)| (a - b).abs() <= 24 + a.abs() / 12;
+    eventually("the desk to hear the caller", async || {
+        let heard = target.sound.heard_as_alaw();
+        let mut windows = heard.windows(said.len());
+        windows
+            .any(|window| window.iter().zip(&said).all(near))
+            .then_some(())
+    })
+    .await;
+    call.hang_up().await;
+    target.peer.request("BYE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn callers_bye_crosses_to_the_target() {
     let lab = Lab::with_lab_agent().await;
     for (id, transport) in [("cross-udp", Transport::Udp), ("cross-tcp", Transport::Tcp)] {

@@ -162,3 +162,26 @@ async fn caller_whose_audio_is_gone_is_taken_to_have_hung_up() {
     lab.until_completed_without_output("gone").await;
     lab.until_idle().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_after_the_answer_changes_nothing() {
+    let lab = Lab::start(&[]).await;
+    let mut call = Call::registered(&lab, Transport::Udp, "too-late").await;
+    let cancel = call.invite.beside("CANCEL", call.invite.value("To"));
+    call.peer.send(&cancel).await;
+    call.peer.response(&cancel).await;
+    assert_eq!(lab.fetch("too-late").await["status"], "ONGOING");
+    call.hang_up().await;
+    lab.until_completed_without_output("too-late").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn byes_that_cross_are_both_answered() {
+    let lab = Lab::with_lab_agent().await;
+    let mut call = Call::that_completes_itself(&lab, Transport::Udp, "byes", json!({})).await;
+    let theirs = call.peer.request("BYE").await;
+    call.hang_up().await;
+    call.peer.answer(&theirs, "200 OK").await;
+    lab.assert_completed_with_output("byes").await;
+    lab.until_idle().await;
+}

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use stories::{Call, Lab, Peer, Sound, Transport, eventually, offer, text};
 
 fn held(sound: &Sound) -> String {
@@ -124,4 +127,58 @@ async fn answer_is_repeated_for_a_repeated_invite_and_no_second_call_begins() {
         .await;
     assert_eq!(lab.gateway.live_calls().len(), before);
     call.hang_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_find_the_peer_when_its_connection_is_gone() {
+    let lab = Lab::with_lab_agent().await;
+    let mut listening = Peer::waiting(Transport::Tcp).await;
+    let input = json!({ "inputVariables": { "lab_complete_after_ms": 400 } });
+    lab.register("reconnect", json!({ "inputContext": input }))
+        .await;
+    let peer = Peer::calling(&lab, Transport::Tcp).await;
+    let sound = Sound::start();
+    let contact = format!("<sip:sbc@{};transport=tcp>", listening.address);
+    let invite = Call::invite(&lab, &peer, "reconnect", &offer(&sound)).with("Contact", contact);
+    let call = Call::send(peer, sound, invite).await;
+    call.peer.disconnect().await;
+    let bye = listening.request("BYE").await;
+    lab.assert_completed_with_output("reconnect").await;
+    listening.answer(&bye, "200 OK").await;
+    lab.until_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stream_may_be_cut_anywhere() {
+    let lab = Lab::start(&[]).await;
+    lab.register("cut", json!({})).await;
+    let mut peer = Peer::calling(&lab, Transport::Tcp).await;
+    let sound = Sound::start();
+    let invite = Call::invite(&lab, &peer, "cut", &offer(&sound));
+    for piece in invite.to_text().as_bytes().chunks(41) {
+        peer.send_bytes(piece).await;
+        tokio::task::yield_now().await;
+    }
+    let answer = peer.response_of(&invite, 200).await.message;
+    // Two requests in one piece.
+    let mut dialog = stories::Dialog::calling((peer.transport, peer.address), &answer);
+    let (ack, bye) = (dialog.request("ACK"), dialog.request("BYE"));
+    let both = format!("{}{}", ack.to_text(), bye.to_text());
+    peer.send_bytes(both.as_bytes()).await;
+    peer.response_of(&bye, 200).await;
+    lab.until_completed_without_output("cut").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keep_alive_of_a_connection_is_answered() {
+    let lab = Lab::start(&[]).await;
+    let mut stream = TcpStream::connect(lab.sip(Transport::Tcp)).await.unwrap();
+    stream.write_all(b"\r\n\r\n").await.unwrap();
+    let mut answer = [0; 2];
+    let reading = stream.read_exact(&mut answer);
+    tokio::time::timeout(stories::PATIENCE, reading)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&answer, b"\r\n");
 }
