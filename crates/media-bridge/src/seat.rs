@@ -98,10 +98,13 @@ impl Seat {
             self.receive(now, side, buffer, work);
         }
         self.hear_agent(now);
-        self.session.handle_timeout(now);
-        self.carry_out(now, work);
-        // what the agent says to what it just heard is queued for the next slot
-        self.hear_agent(now);
+        // several are due after a stall
+        while self.session.poll_timeout().is_some_and(|due| due <= now) {
+            self.session.handle_timeout(now);
+            self.carry_out(now, work);
+            // what the agent says to what it just heard is queued for the next slot
+            self.hear_agent(now);
+        }
         self.carry_out(now, work);
         while let Some(side) = self.watch.expired(now) {
             self.outbox.push(MediaEvent::MediaTimeout(side));

@@ -78,6 +78,23 @@ pub(crate) fn fade(codec: Codec, byte: u8, halvings: u8) -> u8 {
     codec.encode(codec.decode(byte) >> halvings.min(15))
 }
 
+/// The mean amplitude of a frame, in units of a 16-bit sample.
+pub(crate) fn loudness(codec: Codec, frame: &Frame) -> u32 {
+    let amplitudes = frame.iter().map(|byte| codec.decode(*byte).unsigned_abs());
+    amplitudes.map(u32::from).sum::<u32>() / FRAME as u32
+}
+
+/// A frame that goes over from one to another.
+pub(crate) fn blend(codec: Codec, from: &Frame, to: &Frame) -> Frame {
+    let mut blended = [0; FRAME];
+    for (at, ((byte, from), to)) in blended.iter_mut().zip(from).zip(to).enumerate() {
+        let (from, to) = (i32::from(codec.decode(*from)), i32::from(codec.decode(*to)));
+        let mixed = from + (to - from) * at as i32 / FRAME as i32;
+        *byte = codec.encode(mixed as i16);
+    }
+    blended
+}
+
 /// A linear sample as µ-law.
 pub(crate) fn ulaw(sample: i16) -> u8 {
     Codec::Pcmu.encode(sample)

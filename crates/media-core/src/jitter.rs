@@ -4,24 +4,19 @@
 //! next 160 samples. What is missing is made up. The play position runs with
 //! the slots, so pauses of the sender (DTX) are pauses here too.
 
-use crate::codec::{Audio, fade};
+use crate::codec::{Audio, blend, fade, loudness};
+use crate::skew::{Correction, QUIET, Skew, TARGET};
 use crate::{Codec, FRAME, Frame};
 
-/// Samples that the buffer holds: 512 ms.
-const SIZE: usize = 4096;
+/// Samples that the buffer holds: 1 s.
+const SIZE: usize = 8192;
 const WORDS: usize = SIZE / 64;
-/// Samples between arrival and play-out at the start: 40 ms.
-const TARGET: u64 = 320;
-/// Depth that is cut back at once: 240 ms.
+/// Depth that is cut back: 240 ms.
 const MAX_DEPTH: u64 = 1920;
-/// Slots over which the smallest depth is watched: 2 s.
-const WINDOW: u8 = 100;
-/// Smallest depth in a window from which a frame is dropped: the sender's clock is fast.
-const DEEP: u64 = TARGET + 2 * FRAME as u64;
-/// Depth that is too small: the sender's clock is slow.
-const SHALLOW: u64 = FRAME as u64;
-/// Slots of a window at such a depth from which a frame is inserted; the end of a talk-spurt makes one.
-const SHALLOW_SLOTS: u8 = 3;
+/// Slots in a row above that depth that are borne: a stall of our own is made up for in as many.
+const CATCHING_UP: u8 = 10;
+/// Depth that is cut back even then.
+const LIMIT: u64 = MAX_DEPTH + CATCHING_UP as u64 * FRAME as u64;
 /// Late packets in a row after which the play position follows them.
 const LATE_RUN: u8 = 5;
 /// Made-up frames that still sound; then silence.
@@ -64,6 +59,30 @@ impl Position {
         let distance = timestamp.wrapping_sub(self.anchor.0).cast_signed() as i64;
         self.anchor.1.saturating_add_signed(distance)
     }
+
+    /// Samples between the play position and the newest.
+    const fn depth(&self) -> u64 {
+        self.newest.saturating_sub(self.head)
+    }
+
+    /// Whether nothing has been played since the last start.
+    const fn is_starting(&self) -> bool {
+        self.head <= self.begins
+    }
+
+    /// Takes in what has come. Packets that come at once at the start are followed: only the
+    /// silence before them gets shorter. What follows a hole may be early, not many at once.
+    fn extend(&mut self, from: u64, end: u64) {
+        let appended = from == self.newest;
+        self.newest = self.newest.max(end);
+        if self.is_starting() {
+            self.begins = self.begins.min(from);
+            if appended {
+                let settled = self.newest - TARGET - (end - from).max(FRAME as u64);
+                self.head = settled.clamp(self.head, self.begins);
+            }
+        }
+    }
 }
 
 /// The jitter buffer of one leg.
@@ -79,9 +98,9 @@ pub(crate) struct JitterBuffer {
     /// Where the sender said that it falls silent.
     quiet_from: Option<u64>,
     late_run: u8,
-    watched: u8,
-    shallowest: u64,
-    shallow_slots: u8,
+    skew: Skew,
+    /// Slots in a row above the depth that is cut back.
+    too_deep: u8,
     /// Frames made up.
     pub(crate) concealed: u64,
     /// Frames dropped or inserted to follow the sender's clock.
@@ -100,9 +119,8 @@ impl JitterBuffer {
             fades: FADES,
             quiet_from: None,
             late_run: 0,
-            watched: 0,
-            shallowest: u64::MAX,
-            shallow_slots: 0,
+            skew: Skew::new(),
+            too_deep: 0,
             concealed: 0,
             corrections: 0,
         }
@@ -117,7 +135,8 @@ impl JitterBuffer {
         self.last = [codec.silence(); FRAME];
         self.fades = FADES;
         self.late_run = 0;
-        self.rewatch();
+        self.too_deep = 0;
+        self.skew = Skew::new();
     }
 
     /// Whether anything has come since the start or the last reset.
@@ -172,20 +191,11 @@ impl JitterBuffer {
         let Some(mut position) = self.position else {
             return Audio::silence(self.codec);
         };
-        match self.watch(position) {
-            Correction::Insert => {
-                self.corrections += 1;
-                return Audio {
-                    codec: self.codec,
-                    frame: self.last,
-                };
-            }
-            Correction::Drop => {
-                self.corrections += 1;
-                self.erase(position.head, FRAME as u64);
-                position.head += FRAME as u64;
-            }
-            Correction::None => {}
+        if let Some(inserted) = self.follow(&mut position) {
+            return Audio {
+                codec: self.codec,
+                frame: inserted,
+            };
         }
         let frame = self.read(position);
         self.erase(position.head, FRAME as u64);
@@ -215,7 +225,7 @@ impl JitterBuffer {
         self.present = [0; WORDS];
         self.quiet_from = None;
         self.late_run = 0;
-        self.rewatch();
+        self.skew = Skew::new();
         *self.position.insert(Position::start(timestamp))
     }
 
@@ -225,36 +235,64 @@ impl JitterBuffer {
         let fresh = payload
             .get(usize::try_from(skipped).unwrap_or(usize::MAX)..)
             .unwrap_or_default();
-        let index = from as usize % SIZE;
-        let (first, second) = fresh.split_at(fresh.len().min(SIZE - index));
-        self.samples[index..index + first.len()].copy_from_slice(first);
-        self.samples[..second.len()].copy_from_slice(second);
-        spans(from, fresh.len() as u64, |word, mask| {
-            self.present[word] |= mask
-        });
-        position.newest = position.newest.max(end);
+        self.write(from, fresh);
+        position.extend(from, end);
         position.anchor = (timestamp, at);
-        if position.newest - position.head > MAX_DEPTH {
-            let head = position.newest - TARGET - FRAME as u64;
-            self.corrections += (head - position.head) / FRAME as u64;
-            self.erase(position.head, head - position.head);
-            position.head = head;
+        let bound = if position.is_starting() {
+            MAX_DEPTH
+        } else {
+            LIMIT
+        };
+        if position.depth() > bound {
+            self.cut(&mut position);
         }
         self.position = Some(position);
+    }
+
+    /// Writes samples at their place.
+    fn write(&mut self, from: u64, samples: &[u8]) {
+        let index = from as usize % SIZE;
+        let (first, second) = samples.split_at(samples.len().min(SIZE - index));
+        self.samples[index..index + first.len()].copy_from_slice(first);
+        self.samples[..second.len()].copy_from_slice(second);
+        spans(from, samples.len() as u64, |word, mask| {
+            self.present[word] |= mask
+        });
+    }
+
+    /// The frame at a place as it is stored, and how many of its samples have come.
+    fn stored(&self, from: u64) -> (Frame, usize) {
+        let mut frame = [0; FRAME];
+        let index = from as usize % SIZE;
+        let until_wrap = FRAME.min(SIZE - index);
+        frame[..until_wrap].copy_from_slice(&self.samples[index..index + until_wrap]);
+        frame[until_wrap..].copy_from_slice(&self.samples[..FRAME - until_wrap]);
+        let mut found = 0;
+        spans(from, FRAME as u64, |word, mask| {
+            found += (self.present[word] & mask).count_ones() as usize
+        });
+        (frame, found)
+    }
+
+    /// The frame at a place if all of it has come.
+    fn whole(&self, from: u64) -> Option<Frame> {
+        let (frame, found) = self.stored(from);
+        (found == FRAME).then_some(frame)
+    }
+
+    /// Goes back to the depth of the start.
+    fn cut(&mut self, position: &mut Position) {
+        let head = position.newest - TARGET - FRAME as u64;
+        self.corrections += (head - position.head) / FRAME as u64;
+        self.erase(position.head, head - position.head);
+        position.head = head;
+        self.skew = Skew::new();
     }
 
     /// Reads the frame at the head and makes up what is missing.
     fn read(&mut self, position: Position) -> Frame {
         let head = position.head;
-        let mut frame = [0; FRAME];
-        let index = head as usize % SIZE;
-        let until_wrap = FRAME.min(SIZE - index);
-        frame[..until_wrap].copy_from_slice(&self.samples[index..index + until_wrap]);
-        frame[until_wrap..].copy_from_slice(&self.samples[..FRAME - until_wrap]);
-        let mut found = 0;
-        spans(head, FRAME as u64, |word, mask| {
-            found += (self.present[word] & mask).count_ones() as usize
-        });
+        let (mut frame, found) = self.stored(head);
         if found < FRAME {
             let made_up = self.made_up(position, found == 0);
             for (at, byte) in frame.iter_mut().enumerate() {
@@ -276,7 +314,7 @@ impl JitterBuffer {
     fn made_up(&mut self, position: Position, all_missing: bool) -> Frame {
         let end = position.head + FRAME as u64;
         let silence = [self.codec.silence(); FRAME];
-        let starting = end <= position.begins;
+        let starting = position.head < position.begins;
         let announced = self
             .quiet_from
             .is_some_and(|quiet| all_missing && end > quiet);
@@ -295,34 +333,64 @@ impl JitterBuffer {
         silence
     }
 
-    /// Watches the depth and says how to follow the sender's clock.
-    fn watch(&mut self, position: Position) -> Correction {
-        let depth = position.newest.saturating_sub(position.head);
-        if depth == 0 || position.head < position.begins {
-            self.rewatch();
-            return Correction::None;
-        }
-        self.watched += 1;
-        self.shallowest = self.shallowest.min(depth);
-        self.shallow_slots += u8::from(depth <= SHALLOW);
-        if self.watched < WINDOW {
-            return Correction::None;
-        }
-        let (shallowest, shallow_slots) = (self.shallowest, self.shallow_slots);
-        self.rewatch();
-        if shallow_slots >= SHALLOW_SLOTS {
-            Correction::Insert
-        } else if shallowest >= DEEP {
-            Correction::Drop
+    /// Follows the sender's clock; gives the frame that is inserted here.
+    fn follow(&mut self, position: &mut Position) -> Option<Frame> {
+        let depth = position.depth();
+        self.too_deep = if depth > MAX_DEPTH {
+            self.too_deep + 1
         } else {
-            Correction::None
+            0
+        };
+        if self.too_deep > CATCHING_UP {
+            self.too_deep = 0;
+            self.cut(position);
+            return None;
+        }
+        if depth == 0 || position.head < position.begins {
+            self.skew = Skew::new();
+            return None;
+        }
+        match self.skew.observe(depth)? {
+            Correction::Drop => {
+                self.drop_frame(position);
+                None
+            }
+            Correction::Insert => self.inserted(position.head),
         }
     }
 
-    const fn rewatch(&mut self) {
-        self.watched = 0;
-        self.shallowest = u64::MAX;
-        self.shallow_slots = 0;
+    /// Drops the next frame when it may go; one that is heard is blended into the one behind it.
+    fn drop_frame(&mut self, position: &mut Position) {
+        let behind = position.head + FRAME as u64;
+        let (Some(dropped), Some(next)) = (self.whole(position.head), self.whole(behind)) else {
+            return;
+        };
+        let loudness = loudness(self.codec, &dropped);
+        if !self.skew.accepts(loudness) {
+            return;
+        }
+        if loudness > QUIET {
+            self.write(behind, &blend(self.codec, &dropped, &next));
+        }
+        self.corrections += 1;
+        self.erase(position.head, FRAME as u64);
+        position.head = behind;
+    }
+
+    /// A frame between the last and the next when one may be put there: it begins as the next and
+    /// ends as the last one, so that both joints are as smooth as the one between them.
+    fn inserted(&mut self, head: u64) -> Option<Frame> {
+        let next = self.whole(head).filter(|_| self.fades == 0)?;
+        let loudness = loudness(self.codec, &self.last);
+        if !self.skew.accepts(loudness) {
+            return None;
+        }
+        self.corrections += 1;
+        Some(if loudness > QUIET {
+            blend(self.codec, &next, &self.last)
+        } else {
+            self.last
+        })
     }
 
     fn erase(&mut self, from: u64, length: u64) {
@@ -330,13 +398,6 @@ impl JitterBuffer {
             self.present[word] &= !mask
         });
     }
-}
-
-/// How to follow the sender's clock in this slot.
-enum Correction {
-    None,
-    Drop,
-    Insert,
 }
 
 /// Calls `each` with the words and masks of the presence bits of a range.
@@ -353,5 +414,7 @@ fn spans(from: u64, length: u64, mut each: impl FnMut(usize, u64)) {
     }
 }
 
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ mod receiver;
 mod rtp;
 mod sender;
 mod session;
+mod skew;
 mod tone;
 
 pub use session::Session;

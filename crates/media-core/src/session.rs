@@ -13,8 +13,8 @@ use timebase::Now;
 
 /// The length of a slot.
 const SLOT: Duration = Duration::from_millis(20);
-/// Slots that are made up for after a stall; beyond, time is taken to have stood still.
-const MAX_SLOTS: u32 = 10;
+/// Time that is made up for after a stall; beyond, it is taken to have stood still.
+const MAKES_UP: Duration = Duration::from_millis(200);
 
 /// One call's media: two legs, the agent's play-out queue and its taps.
 ///
@@ -101,18 +101,20 @@ impl Session {
         self.report_playout();
     }
 
-    /// Does what is due: the slots gone by since the last call.
+    /// Does the next slot if it is due. After a stall several are: they are done one by one, each
+    /// with its outputs and the inputs these cause, so that the agent keeps up with its slots.
     pub fn handle_timeout(&mut self, now: Now) {
-        let mut left = MAX_SLOTS;
-        while let Some(due) = self.next.filter(|due| *due <= now) {
-            if left == 0 {
-                self.next = Some(self.slot_after(now));
-                break;
-            }
-            left -= 1;
-            self.next = Some(due + SLOT);
-            self.slot(due);
-        }
+        let Some(due) = self.next.filter(|due| *due <= now) else {
+            return;
+        };
+        let due = if now.since(due) < MAKES_UP {
+            due
+        } else {
+            let behind = MAKES_UP - SLOT + self.past_slot(now);
+            Now(now.0.saturating_sub(behind))
+        };
+        self.next = Some(due + SLOT);
+        self.slot(due);
     }
 
     /// The next output; drain to `None` after each input.
@@ -120,7 +122,7 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// When [`Self::handle_timeout`] is due; after a stall, that may have gone by again after a call.
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Now> {
         self.next
@@ -158,8 +160,13 @@ impl Session {
     }
 
     fn slot_after(&self, now: Now) -> Now {
-        let into_slot = now.since(self.origin).as_nanos() % SLOT.as_nanos();
-        now + (SLOT - Duration::from_nanos(u64::try_from(into_slot).unwrap_or(0)))
+        now + (SLOT - self.past_slot(now))
+    }
+
+    /// Time since the latest slot.
+    fn past_slot(&self, now: Now) -> Duration {
+        let past_slot = now.since(self.origin).as_nanos() % SLOT.as_nanos();
+        Duration::from_nanos(u64::try_from(past_slot).unwrap_or(0))
     }
 
     /// One slot: hear both legs, send to both legs.

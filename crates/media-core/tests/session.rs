@@ -604,3 +604,66 @@ fn stall_is_made_up_for_up_to_200_ms() {
     assert_eq!(world.sent(Caller, 1).len(), 10);
     assert_eq!(world.sent(Caller, 1).len(), 1);
 }
+
+/// Lets the caller speak on time while our own slots come late by `stalls`; gives what the caller hears.
+fn echoed_with_stalls(world: &mut World, audio: &[u8], stalls: &[(usize, u64)]) -> Vec<u8> {
+    let (mut heard, mut said) = (Vec::new(), 0);
+    for slot in 1.. {
+        if said == audio.len() {
+            break;
+        }
+        let stall = stalls.iter().find(|(at, _)| *at == slot);
+        world.millis += 20 + stall.map_or(0, |(_, millis)| *millis);
+        let now = usize::try_from(world.millis).unwrap() * 8;
+        while said + FRAME <= now.min(audio.len()) {
+            let (sequence, timestamp) = (said / FRAME, said);
+            let (sequence, timestamp) = (sequence as u16, timestamp as u32);
+            let data = rtp(0, sequence, timestamp, &audio[said..said + FRAME]);
+            world.packet(Caller, &data);
+            said += FRAME;
+        }
+        while world.is_due() {
+            world.session.handle_timeout(world.now());
+            for output in world.outputs() {
+                heard.extend(
+                    sent(&output, Caller)
+                        .into_iter()
+                        .flat_map(|sent| sent.payload),
+                );
+                if let Output::Heard { frame, .. } = output {
+                    world.input(Input::Play(Bytes::copy_from_slice(&frame)));
+                }
+            }
+        }
+    }
+    heard
+}
+
+#[test]
+fn stalls_of_our_own_up_to_200_ms_are_not_heard_in_the_echo() {
+    let audio = speech(20 * 8000);
+    for (stall, times) in [
+        (5, 8),
+        (20, 8),
+        (40, 8),
+        (60, 8),
+        (100, 8),
+        (180, 8),
+        (200, 1),
+    ] {
+        let mut world = World::with_caller();
+        let stalls: Vec<_> = (1..=times).map(|number| (number * 40, stall)).collect();
+        let heard = echoed_with_stalls(&mut world, &audio, &stalls);
+        let start = heard.iter().position(|byte| *byte != 0xFF).unwrap();
+        let mut pairs = heard[start..].iter().zip(&audio);
+        let different = pairs.position(|(heard, said)| heard != said);
+        assert_eq!(different, None, "{stall} ms");
+        assert!(heard.len() > 18 * 8000, "{stall} ms");
+        let figures = world.session.figures(Caller);
+        assert_eq!(
+            (figures.concealed, figures.skew_corrections),
+            (0, 0),
+            "{stall} ms"
+        );
+    }
+}

@@ -103,11 +103,20 @@ impl World {
         });
     }
 
-    /// One slot; gives its outputs.
+    /// 20 ms later: what is due; gives its outputs.
     pub(crate) fn slot(&mut self) -> Vec<Output> {
         self.millis += 20;
-        self.session.handle_timeout(self.now());
-        self.outputs()
+        let mut outputs = Vec::new();
+        while self.is_due() {
+            self.session.handle_timeout(self.now());
+            outputs.extend(self.outputs());
+        }
+        outputs
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        let due = self.session.poll_timeout();
+        due.is_some_and(|due| due <= self.now())
     }
 
     pub(crate) fn outputs(&mut self) -> Vec<Output> {
