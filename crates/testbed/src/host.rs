@@ -41,6 +41,8 @@ pub(crate) enum Fact {
     Released { seat: usize, transfer: String },
     /// The agent's completion was accepted, or one was made for it.
     Completion { seat: usize },
+    /// The agent's link is lost, or has come back or is not needed any more.
+    Agent { seat: usize, lost: bool },
     /// A result went to the store.
     ResultStored { seat: usize },
     /// A write to the store with a claim that does not stand.
@@ -210,6 +212,12 @@ pub(crate) trait Machine {
     /// Something arrives.
     fn receive(&mut self, now: Now, arrival: Arrival) {
         self.host().receive(now, arrival);
+        self.settle(now);
+    }
+
+    /// A connection broke.
+    fn connection_closed(&mut self, now: Now, connection: ConnectionId) {
+        self.host().input(now, Input::ConnectionClosed(connection));
         self.settle(now);
     }
 

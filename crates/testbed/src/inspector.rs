@@ -21,6 +21,10 @@ use crate::store::Store;
 /// The longest that an agent may keep a call; the call then makes a result of its own.
 const CALL_DURATION: Duration = Duration::from_secs(120);
 
+/// From the loss of the agent to the first byte of the hand-back: `reconnect_timeout`, and what the
+/// store, the names, a port and the ways inside the gateway take.
+const HAND_BACK_WITHIN: Duration = Duration::from_millis(5_000 + 200);
+
 /// A rule that runs are held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -38,6 +42,8 @@ pub enum Rule {
     UndoneFirst,
     /// Every message that is sent has what RFC 3261 asks of it.
     WellFormed,
+    /// Where the agent does not come back, the first byte of the hand-back leaves in time.
+    HandBackInTime,
     /// An INVITE transaction has one final response.
     OneFinalResponse,
     /// Every call has a record, once, and the transfer's status is what the record says.
@@ -88,6 +94,8 @@ struct Call {
     call_id: String,
     admitted: Now,
     accepted: bool,
+    /// When the agent was lost.
+    lost: Option<Now>,
     completions: u32,
     results: u32,
     records: u32,
@@ -116,6 +124,15 @@ impl Inspector {
 
     pub(crate) fn broken(&mut self, at: Now, rule: Rule, detail: String) {
         self.first.get_or_insert(Violation { at, rule, detail });
+    }
+
+    /// Something is about to happen at this instant.
+    pub(crate) fn moment(&mut self, now: Now) {
+        let late = |call: &Call| call.lost.is_some_and(|at| now - at > HAND_BACK_WITHIN);
+        if let Some(call) = self.calls.iter().find(|call| late(call)) {
+            let detail = format!("{} has neither agent nor hand-back", call.transfer);
+            self.broken(now, Rule::HandBackInTime, detail);
+        }
     }
 
     /// A message leaves a host.
@@ -152,6 +169,7 @@ impl Inspector {
                 call_id: call_id.clone(),
                 admitted: now,
                 accepted: false,
+                lost: None,
                 completions: 0,
                 results: 0,
                 records: 0,
@@ -168,6 +186,7 @@ impl Inspector {
                     self.broken(now, Rule::ClaimsStand, detail);
                 }
             }
+            Fact::Agent { seat, lost } => self.calls[*seat].lost = lost.then_some(now),
             Fact::Completion { seat } => self.calls[*seat].completions += 1,
             Fact::ResultStored { seat } => self.result_stored(now, *seat),
             Fact::StaleWrite { seat } => {
@@ -285,6 +304,10 @@ impl Inspector {
             return;
         };
         let id = String::from_utf8_lossy(&id);
+        let calls = self.calls.iter_mut();
+        for call in calls.filter(|call| call.transfer == id) {
+            call.lost = None;
+        }
         if !store.has_result(&id) && !self.excused.contains(id.as_ref()) {
             let detail = format!("{method} leaves while the store has no result of {id}");
             self.broken(now, Rule::StoreFirst, detail);
@@ -310,6 +333,7 @@ impl Inspector {
     ) {
         let call = &mut self.calls[seat];
         call.records += 1;
+        call.lost = None;
         let (records, id) = (call.records, call.transfer.clone());
         if records > 1 {
             let detail = format!("call {seat} has {records} records");

@@ -8,7 +8,7 @@ use testbed::{Behaviour, Options, Verdict, World};
 
 const USAGE: &str = "testbed [--seed N] [--runs K] [--loss 0..30] [--plain bye|refer|invite] \
 [--only B,B…] [--without B,B…] [--quiet]
-behaviours: cancel hang-up hold late-offer stream twice sbc-dies agent-fails agent-stays refer-fails \
+behaviours: cancel hang-up hold late-offer stream lines-break twice sbc-dies agent-fails agent-stays refer-fails \
 target-varies store-fails few-ports late-ports";
 
 struct Order {

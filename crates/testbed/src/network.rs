@@ -108,11 +108,25 @@ impl Network {
     /// The next thing that has arrived.
     pub fn arrival(&mut self, now: Now) -> Option<Arrival> {
         while let Some(arrival) = self.flying.due(now) {
-            if self.hosts.contains(&arrival.flow.local) {
+            if self.hosts.contains(&arrival.flow.local) && self.is_whole(arrival.flow) {
                 return Some(arrival);
             }
         }
         None
+    }
+
+    /// Breaks every connection, and says whose they were. What is on its way on them is lost.
+    pub fn break_connections(&mut self) -> Vec<(SocketAddr, ConnectionId)> {
+        let broken = std::mem::take(&mut self.streams);
+        let ends = broken.into_iter();
+        ends.map(|((from, _), stream)| (from, stream.connection))
+            .collect()
+    }
+
+    /// Whether the path's connection, if it has one, is not broken.
+    fn is_whole(&self, flow: Flow) -> bool {
+        let stream = self.streams.get(&(flow.remote, flow.local));
+        flow.connection.is_none() || flow.connection == stream.map(|stream| stream.connection)
     }
 
     /// When the next thing arrives.
@@ -269,6 +283,25 @@ mod tests {
         assert!(connection.is_some() && got.iter().all(|a| a.flow.connection == connection));
         let got: Vec<u8> = got.iter().flat_map(|a| a.bytes.to_vec()).collect();
         assert_eq!(got, sent);
+    }
+
+    #[test]
+    fn broken_connection_takes_its_bytes_along_and_the_next_one_is_another() {
+        let mut network = network(Weather::CALM);
+        let payload = Bytes::from_static(b"x");
+        network.send(Now::ZERO, flow(Transport::Tcp), &payload);
+        let broken = network.break_connections();
+        let ends: Vec<String> = broken.iter().map(|(end, _)| end.to_string()).collect();
+        assert_eq!(ends, [A, B]);
+        assert_eq!(arrivals(&mut network), []);
+        network.send(Now::ZERO, flow(Transport::Tcp), &payload);
+        let again = arrivals(&mut network);
+        assert!(
+            again[0]
+                .flow
+                .connection
+                .is_some_and(|now| now != broken[0].1)
+        );
     }
 
     #[test]

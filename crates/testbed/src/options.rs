@@ -74,6 +74,8 @@ pub enum Behaviour {
     LateOffer,
     /// The call comes over a stream.
     Stream,
+    /// Connections break, with what was on its way on them.
+    LinesBreak,
     /// Two INVITEs name the same transfer.
     Twice,
     /// The SBC falls silent for good.
@@ -96,12 +98,13 @@ pub enum Behaviour {
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Cancel,
         Self::HangUp,
         Self::Hold,
         Self::LateOffer,
         Self::Stream,
+        Self::LinesBreak,
         Self::Twice,
         Self::SbcDies,
         Self::AgentFails,
@@ -120,6 +123,7 @@ impl Behaviour {
             Self::Hold => "hold",
             Self::LateOffer => "late-offer",
             Self::Stream => "stream",
+            Self::LinesBreak => "lines-break",
             Self::Twice => "twice",
             Self::SbcDies => "sbc-dies",
             Self::AgentFails => "agent-fails",

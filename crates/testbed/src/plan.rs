@@ -20,6 +20,10 @@ pub(crate) const GUARDED: SocketAddr = at(4);
 /// An address where nobody is.
 pub(crate) const NOBODY: SocketAddr = at(9);
 
+/// When a party ends a call of which it heard nothing more, since the BYE or CANCEL was lost with
+/// the connection that it was on.
+pub(crate) const RESCUE: Duration = Duration::from_secs(300);
+
 const fn at(host: u8) -> SocketAddr {
     let address = std::net::Ipv4Addr::new(10, 0, 0, host);
     SocketAddr::new(std::net::IpAddr::V4(address), 5060)
@@ -124,6 +128,8 @@ pub(crate) struct RunPlan {
     /// Further calls that name a transfer again: its index and how the caller behaves.
     pub(crate) again: Vec<(usize, CallerPlan)>,
     pub(crate) sbc_dies: Option<Duration>,
+    /// When all connections break.
+    pub(crate) breaks: Vec<Duration>,
     pub(crate) ports: u16,
     pub(crate) late_ports: bool,
 }
@@ -142,10 +148,16 @@ impl RunPlan {
             }
         }
         let dies = options.allow(Behaviour::SbcDies) && dice.chance(10);
+        let breaks = if options.allow(Behaviour::LinesBreak) {
+            dice.below(4)
+        } else {
+            0
+        };
         let few = options.allow(Behaviour::FewPorts) && dice.chance(10);
         Self {
             transfers,
             again,
+            breaks: (0..breaks).map(|_| dice.millis(500, 15_000)).collect(),
             sbc_dies: dies.then(|| dice.millis(0, 20_000)),
             late_ports: options.allow(Behaviour::LatePorts),
             ports: if few { dice.below(4) as u16 } else { 64 },

@@ -13,7 +13,10 @@ use crate::agenda::Agenda;
 use crate::dice::Dice;
 use crate::host::{Host, HostEvent, Machine, trunk};
 use crate::phone::Phone;
-use crate::plan::{CallPlan, CallerPlan, GATEWAY, ReferPlan, RunPlan, SBC};
+use crate::plan::{CallPlan, CallerPlan, GATEWAY, RESCUE, ReferPlan, RunPlan, SBC};
+
+/// How long the SBC waits for an answer.
+const RING_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The SBC.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Sbc {
     agenda: Agenda<(usize, Act)>,
     dice: Dice,
     dies: Option<Now>,
+    /// Whether the gateway's BYE may be lost with a connection.
+    rescues: bool,
     pub(crate) dead: bool,
 }
 
@@ -34,6 +39,7 @@ struct Line {
     refer: ReferPlan,
     phone: Phone,
     up: bool,
+    answered: bool,
     /// NOTIFYs still to be sent; each waits for the answer to the one before.
     notifications: VecDeque<Notification>,
 }
@@ -48,6 +54,8 @@ struct Notification {
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Place,
+    /// Nobody has answered for too long.
+    GiveUp,
     HangUp,
     Hold,
     Resume,
@@ -106,6 +114,7 @@ impl Sbc {
             agenda: Agenda::default(),
             dice: dice.fork(),
             dies: plan.sbc_dies.map(Now),
+            rescues: !plan.breaks.is_empty(),
             dead: false,
         };
         for transfer in &plan.transfers {
@@ -128,6 +137,7 @@ impl Sbc {
             refer: plan.refer,
             phone: Phone::new(SBC, number as u64),
             up: false,
+            answered: false,
             notifications: VecDeque::new(),
         });
     }
@@ -143,7 +153,8 @@ impl Sbc {
         let line = &mut self.lines[number];
         match act {
             Act::Place => self.place(now, number),
-            Act::HangUp => {
+            Act::GiveUp if line.answered => {}
+            Act::GiveUp | Act::HangUp => {
                 let headers = vec![Header::new("Reason", "Q.850;cause=16;text=\"bye\"")];
                 self.host.command(now, leg, Command::HangUp { headers });
             }
@@ -179,6 +190,10 @@ impl Sbc {
             route: None,
             sources: Vec::new(),
         };
+        self.agenda.add(now + RING_TIMEOUT, (number, Act::GiveUp));
+        if self.rescues && line.caller.transport.reliable() {
+            self.agenda.add(now + RESCUE, (number, Act::HangUp));
+        }
         if let Some(after) = line.caller.hang_up {
             self.agenda.add(now + after, (number, Act::HangUp));
         }
@@ -221,6 +236,7 @@ impl Sbc {
     fn answered(&mut self, now: Now, number: usize, offer: Option<&Bytes>) {
         let line = &mut self.lines[number];
         line.up = true;
+        line.answered = true;
         if line.caller.late_offer {
             let command = match line.phone.answer(offer) {
                 Some(sdp) => Command::Answer { sdp },

@@ -17,7 +17,7 @@ use crate::dice::Dice;
 use crate::gateway::USER;
 use crate::host::{Host, HostEvent, Machine, trunk};
 use crate::phone::Phone;
-use crate::plan::{CallPlan, GATEWAY, GUARDED, RunPlan, TargetPlan};
+use crate::plan::{CallPlan, GATEWAY, GUARDED, RESCUE, RunPlan, TargetPlan};
 
 /// A target.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Target {
     plans: Vec<CallPlan>,
     guests: BTreeMap<LegId, Guest>,
     agenda: Agenda<(LegId, Act)>,
+    /// Whether the gateway's BYE or CANCEL may be lost with a connection.
+    rescues: bool,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Target {
             plans: plan.transfers.clone(),
             guests: BTreeMap::new(),
             agenda: Agenda::default(),
+            rescues: !plan.breaks.is_empty(),
         }
     }
 
@@ -117,6 +120,9 @@ impl Target {
         };
         let (plan, leg) = (plan.target, invitation.leg);
         let again = was_redirected(&invitation);
+        if self.rescues && invitation.flow.transport.reliable() {
+            self.agenda.add(now + RESCUE, (leg, Act::HangUp));
+        }
         let guest = Guest {
             transfer: id,
             offer: invitation.offer.clone(),

@@ -37,6 +37,8 @@ pub struct World {
     targets: [Target; 2],
     /// What could not be sent, to be told to the sender.
     refused: Agenda<(SocketAddr, Flow, Bytes)>,
+    /// When all connections break.
+    breaks: Agenda<()>,
     ladder: Ladder,
     inspector: Inspector,
     events: u64,
@@ -96,6 +98,10 @@ impl World {
         for address in [GATEWAY, SBC, TARGET, GUARDED] {
             network.attach(address);
         }
+        let mut breaks = Agenda::default();
+        for at in &plan.breaks {
+            breaks.add(Now(*at), ());
+        }
         let gateway = Gateway::new(&plan, &mut dice);
         let sbc = Sbc::new(&plan, &mut dice);
         let targets = [TARGET, GUARDED].map(|address| Target::new(address, &plan, &mut dice));
@@ -106,6 +112,7 @@ impl World {
             sbc,
             targets,
             refused: Agenda::default(),
+            breaks,
             ladder: Ladder::default(),
             inspector: Inspector::new(&plan),
             events: 0,
@@ -123,6 +130,7 @@ impl World {
             }
             self.now = self.now.max(next);
             self.events += 1;
+            self.inspector.moment(self.now);
             self.step();
             self.collect();
             if self.inspector.violation().is_some() {
@@ -135,7 +143,8 @@ impl World {
     fn next(&self) -> Option<Now> {
         let targets = self.targets.iter().filter_map(Target::poll_timeout).min();
         let parties = earliest(self.gateway.poll_timeout(), self.sbc.poll_timeout());
-        let wires = earliest(self.network.poll_timeout(), self.refused.poll_timeout());
+        let faults = earliest(self.refused.poll_timeout(), self.breaks.poll_timeout());
+        let wires = earliest(self.network.poll_timeout(), faults);
         earliest(earliest(parties, targets), wires)
     }
 
@@ -150,6 +159,8 @@ impl World {
             if let Some(machine) = self.machine(sender) {
                 machine.send_failed(now, flow, payload);
             }
+        } else if self.breaks.due(now).is_some() {
+            self.break_connections();
         } else {
             self.gateway.audible = Audible {
                 callers: self.sbc.audible(),
@@ -164,6 +175,16 @@ impl World {
                 self.network.detach(SBC);
             }
         }
+    }
+
+    fn break_connections(&mut self) {
+        let now = self.now;
+        for (address, connection) in self.network.break_connections() {
+            if let Some(machine) = self.machine(address) {
+                machine.connection_closed(now, connection);
+            }
+        }
+        self.ladder.note(now, "connections break".to_owned());
     }
 
     fn machines(&mut self) -> [&mut dyn Machine; 4] {

@@ -69,8 +69,8 @@ fn call_is_handed_back_by_invite_and_the_targets_bye_crosses() {
 
 #[test]
 fn run_is_quiet_when_the_last_tombstone_is_gone() {
-    let verdict = run(ReturnType::Bye);
+    let verdict = run(ReturnType::Refer);
     let last = verdict.ladder.rungs().last().expect("something happened");
-    let after = (verdict.ended - last.at).as_secs();
-    assert_eq!(after, 31, "64·T1 after the BYE's answer");
+    let after = (verdict.ended - last.at).as_millis();
+    assert!(after > 30_000, "64·T1 after the BYE's answer: {after}");
 }

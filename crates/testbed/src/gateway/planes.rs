@@ -158,6 +158,7 @@ impl Gateway {
                 AgentPhase::Agent | AgentPhase::HandingBack | AgentPhase::Bridged,
             ) => {}
             AgentRequest::Stop => {
+                self.host.tell(Fact::Agent { seat, lost: false });
                 self.seats[seat].agent.stopped.get_or_insert(now);
             }
         }
@@ -185,6 +186,7 @@ impl Gateway {
 
     fn attach_agent(&mut self, now: Now, seat: usize) {
         let plan = self.plan(seat).agent;
+        self.host.tell(Fact::Agent { seat, lost: false });
         let agent = &mut self.seats[seat].agent;
         agent.attached += 1;
         if agent.attached > 1 {
@@ -222,6 +224,10 @@ impl Gateway {
         if let AgentSaid::Closed { .. } = said {
             // The call makes a result of its own.
             self.host.tell(Fact::Completion { seat });
+        }
+        if let AgentSaid::Closed { clean: false, .. } = said {
+            let lost = self.seats[seat].agent.stopped.is_none();
+            self.host.tell(Fact::Agent { seat, lost });
         }
         self.feed(now, seat, Input::Agent(said));
     }

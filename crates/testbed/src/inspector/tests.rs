@@ -177,3 +177,24 @@ fn message_without_its_mandatory_fields_is_noticed() {
     bench.send("BYE sip:a@10.0.0.2 SIP/2.0", "CSeq: 1 INVITE");
     assert_eq!(bench.broken(), Some(Rule::WellFormed));
 }
+
+#[test]
+fn caller_with_neither_agent_nor_hand_back_is_noticed() {
+    let mut bench = Bench::claimed();
+    let lost = true;
+    bench.tell(&Fact::Agent { seat: 0, lost });
+    bench.inspector.moment(Now::from_millis(5_200));
+    assert_eq!(bench.broken(), None);
+    bench.inspector.moment(Now::from_millis(5_201));
+    assert_eq!(bench.broken(), Some(Rule::HandBackInTime));
+}
+
+#[test]
+fn agent_that_came_back_in_time_is_no_loss() {
+    let mut bench = Bench::claimed();
+    for lost in [true, false] {
+        bench.tell(&Fact::Agent { seat: 0, lost });
+    }
+    bench.inspector.moment(Now::from_millis(60_000));
+    assert_eq!(bench.broken(), None);
+}
