@@ -46,6 +46,8 @@ pub struct Policy {
     pub reconnect_timeout: Duration,
     /// Who takes the caller when the agent closed cleanly without completing.
     pub closed_without_complete: TransferType,
+    /// Whether the agent goes on hearing both sides once an INVITE return is answered.
+    pub transcribe: bool,
     /// Neither RTP nor RTCP for this long ends the call; zero: never.
     pub media_timeout: Duration,
     /// The longest that an agent may keep a call.

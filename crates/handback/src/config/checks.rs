@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+use agent_hook::{HookConfig, Hooks};
 use argon2::Argon2;
 use argon2::password_hash::{PasswordVerifier, phc::PasswordHash};
 
@@ -194,16 +195,15 @@ pub(super) fn is_host_and_port(text: &str) -> bool {
 
 /// What is wrong with an agent's address.
 pub(super) fn hook_problem(hook: &str, allow_plaintext: bool) -> Option<String> {
-    if let Some(name) = hook.strip_prefix("builtin:") {
-        return match name {
-            "echo" | "lab" | "silence" => None,
-            name if name.starts_with("flow") => {
-                Some("builtin:flow is not in this version yet".to_owned())
-            }
-            name => Some(format!(
-                "{name:?} is none of the built-in agents: echo, lab, silence"
-            )),
+    if hook.starts_with("builtin:flow") {
+        return Some("builtin:flow is not in this version yet".to_owned());
+    }
+    if hook.starts_with("builtin:") {
+        let config = HookConfig {
+            urls: vec![hook.to_owned()],
+            ..HookConfig::default()
         };
+        return Hooks::new(config).err().map(|error| error.problem);
     }
     let (secure, rest) = match hook.split_once("://") {
         Some(("ws", rest)) => (false, rest),

@@ -171,12 +171,23 @@ fn agent(section: &mut Section<'_>) -> Agent {
     if let Some(problem) = checks::hook_problem(&agent.hook, agent.allow_plaintext) {
         section.error("hook", problem);
     }
-    if let Some(url) = &agent.transcribe_url
-        && let Some(problem) = checks::hook_problem(url, agent.allow_plaintext)
-    {
-        section.error("transcribe_url", problem);
-    }
+    not_yet_of_agents(section, &agent);
     agent
+}
+
+/// As [`not_yet`], for agents.
+fn not_yet_of_agents(section: &mut Section<'_>, agent: &Agent) {
+    let set = [
+        ("answer_when", agent.answer_when != AnswerWhen::Connected),
+        ("answer_first", agent.answer_first),
+        ("transcribe_url", agent.transcribe_url.is_some()),
+        ("subprotocol", agent.subprotocol.is_some()),
+    ];
+    for (key, set) in set {
+        if set {
+            section.error(key, "only the default is in this version yet");
+        }
+    }
 }
 
 fn account(section: &mut Section<'_>) -> Account {
@@ -231,7 +242,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         refer: section.word("refer", ReferPolicy::Allowed),
         refer_timeout: section.optional_word("refer_timeout"),
         invite_timeout: section.optional_word("invite_timeout"),
-        latch: section.flag("latch", true),
+        latch: section.flag("latch", false),
     };
     not_yet(section);
     if let Some(proxy) = &trunk.outbound_proxy
@@ -259,6 +270,9 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
 fn not_yet(section: &mut Section<'_>) {
     if section.optional("profile").is_some() {
         section.error("profile", "profiles are not in this version yet");
+    }
+    if section.flag("latch", false) {
+        section.error("latch", "symmetric RTP is not in this version yet");
     }
     if section.text("srtp", "off") != "off" {
         section.error("srtp", "SRTP is not in this version yet; only \"off\"");

@@ -26,8 +26,8 @@ pub(super) struct Guard {
 /// The hops of a URI in the order to try them; empty when there are none, or none that may be dialled.
 pub(super) async fn hops(uri: Bytes, guard: Guard, sip: SipHandle) -> Vec<Hop> {
     if let Some(proxy) = &guard.outbound_proxy {
-        let proxy_uri = Bytes::copy_from_slice(proxy.as_bytes());
-        let route: Bytes = format!("<{proxy}>").into();
+        let proxy_uri = Bytes::from(format!("sip:{proxy};lr"));
+        let route: Bytes = [b"<", proxy_uri.as_ref(), b">"].concat().into();
         return addresses(&proxy_uri)
             .await
             .into_iter()

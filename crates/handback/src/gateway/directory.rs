@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use agent_hook::{HookConfig, HookError, Hooks};
 use call_control::transfer::{AccountId, ReturnCredentials};
 use call_control::{Fallback, Policy};
+use ipnet::IpNet;
 use media_core::Tone;
 use sip_core::{
     Algorithm, Credentials, DigestUser, EndpointConfig, TrunkId, TrunkRule, Unauthenticated,
@@ -203,6 +204,10 @@ fn policy(config: &Config, account: &config::Account, trunk: &config::Trunk) -> 
         connect_timeout: config.agent.connect_timeout,
         reconnect_timeout: config.agent.reconnect_timeout,
         closed_without_complete: config.agent.closed_without_complete,
+        transcribe: match config.agent.transcribe {
+            config::Transcribe::Transcribe => true,
+            config::Transcribe::Stop => false,
+        },
         media_timeout: config.media.timeout,
         call_duration: config.limits.call_duration,
     }
@@ -245,10 +250,20 @@ fn targets(account: &config::Account) -> TargetRules {
         .trunks
         .iter()
         .flat_map(|trunk| trunk.allow.iter().copied());
+    let proxies = account
+        .trunks
+        .iter()
+        .filter_map(|trunk| literal_host(trunk.outbound_proxy.as_deref()?));
     TargetRules {
         targets: account.return_targets.iter().map(target).collect(),
-        trusted: allowed.collect(),
+        trusted: allowed.chain(proxies).collect(),
     }
+}
+
+/// The network of one address that a `host[:port]` names, unless the host is a name.
+fn literal_host(authority: &str) -> Option<IpNet> {
+    let uri = sip_message::Uri::parse(format!("sip:{authority}").as_bytes()).ok()?;
+    uri.host_ip().map(IpNet::from)
 }
 
 fn api_account(account: &config::Account) -> Account {

@@ -209,7 +209,11 @@ impl Call {
         self.connect_media(now, Side::Target);
         self.media(MediaRequest::Tone(None));
         self.media(MediaRequest::Bridge(true));
-        self.agent_phase(AgentPhase::Bridged);
+        if self.policy.transcribe {
+            self.agent_phase(AgentPhase::Bridged);
+        } else if std::mem::take(&mut self.agent_attached) {
+            self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+        }
     }
 
     pub(in super::super) fn target_refused(&mut self, now: Now, status: u16, contacts: Vec<Bytes>) {

@@ -428,3 +428,19 @@ fn agent_does_not_get_a_call_back_that_has_lasted_too_long() {
         "{wants:?}"
     );
 }
+
+#[test]
+fn agent_hears_nothing_of_a_bridged_call_where_the_policy_says_stop() {
+    let mut policy = policy();
+    policy.transcribe = false;
+    let mut world = World::dialing(policy);
+    let sdp = Some(Bytes::from_static(ANSWER.as_bytes()));
+    let wants = world.on(leg(
+        TARGET,
+        LegEvent::Answered {
+            sdp,
+            allow_refer: true,
+        },
+    ));
+    assert_eq!(wants.last().unwrap(), "stop agent");
+}

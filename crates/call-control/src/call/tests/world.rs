@@ -53,6 +53,7 @@ pub(super) fn policy() -> Policy {
         connect_timeout: Duration::from_secs(5),
         reconnect_timeout: Duration::from_secs(5),
         closed_without_complete: TransferType::System,
+        transcribe: true,
         media_timeout: Duration::from_secs(30),
         call_duration: Duration::from_secs(4 * 3600),
     }
