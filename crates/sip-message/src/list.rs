@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::grammar::{is_lws, trim};
+use crate::grammar::{is_lws, quoted_end, trim};
 
 /// Replaces each fold by one space; borrows when there is none.
 pub(crate) fn unfold(raw: &[u8]) -> Cow<'_, [u8]> {
@@ -54,30 +54,24 @@ impl<'a> Iterator for Split<'a> {
 
 /// Offset of the first comma outside quotes and angle brackets, else the length.
 pub(crate) fn element_end(bytes: &[u8]) -> usize {
+    // Most values are no list, which is quickly seen.
+    if memchr::memchr(b',', bytes).is_none() {
+        return bytes.len();
+    }
     let mut at = 0;
     let mut in_angle = false;
     while let Some(&byte) = bytes.get(at) {
         match byte {
-            b'"' if !in_angle => at += quoted_len(&bytes[at..]) - 1,
+            b'"' if !in_angle => match quoted_end(&bytes[at..]) {
+                Some(quoted) => at += quoted - 1,
+                None => break,
+            },
             b'<' => in_angle = true,
             b'>' => in_angle = false,
             b',' if !in_angle => return at,
             _ => {}
         }
         at += 1;
-    }
-    bytes.len()
-}
-
-/// Length of the quoted string that the bytes begin with, or all of them when it does not end.
-pub(crate) fn quoted_len(bytes: &[u8]) -> usize {
-    let mut at = 1;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
     }
     bytes.len()
 }

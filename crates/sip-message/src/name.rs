@@ -122,34 +122,48 @@ header_names! {
 
 /// Longest name in the table, plus one.
 const LENGTHS: usize = 26;
-/// Most names of one length.
-const SAME_LENGTH: usize = 20;
+/// Initials are told apart by their low five bits, which do not know the case of a letter.
+const INITIALS: usize = 32;
+/// The end of a chain of names.
+const NONE: u8 = u8::MAX;
 
-/// Entries of `TABLE` by the length of their name; `u8::MAX` ends a row.
-const BY_LENGTH: [[u8; SAME_LENGTH]; LENGTHS] = by_length();
+/// The first entry of `TABLE` by the length of its name and its initial.
+const FIRST: [[u8; INITIALS]; LENGTHS] = chains().0;
+/// For each entry of `TABLE`, the next of the same length and initial.
+const NEXT: [u8; TABLE.len()] = chains().1;
 
-const fn by_length() -> [[u8; SAME_LENGTH]; LENGTHS] {
-    let mut rows = [[u8::MAX; SAME_LENGTH]; LENGTHS];
-    let mut used = [0; LENGTHS];
-    let mut entry = 0;
-    while entry < TABLE.len() {
-        let length = TABLE[entry].1.len();
-        rows[length][used[length]] = entry as u8;
-        used[length] += 1;
-        entry += 1;
+const fn chains() -> ([[u8; INITIALS]; LENGTHS], [u8; TABLE.len()]) {
+    let mut first = [[NONE; INITIALS]; LENGTHS];
+    let mut next = [NONE; TABLE.len()];
+    let mut entry = TABLE.len();
+    while entry > 0 {
+        entry -= 1;
+        let name = TABLE[entry].1.as_bytes();
+        let chain = &mut first[name.len()][initial(name[0])];
+        next[entry] = *chain;
+        *chain = entry as u8;
     }
-    rows
+    (first, next)
+}
+
+const fn initial(byte: u8) -> usize {
+    byte as usize % INITIALS
 }
 
 /// Finds the table entry of a name in any case and form.
 pub(crate) fn classify(name: &[u8]) -> Id {
-    let Some(row) = BY_LENGTH.get(name.len()) else {
+    let (Some(&first), Some(row)) = (name.first(), FIRST.get(name.len())) else {
         return Id::Other;
     };
-    row.iter()
-        .map_while(|&entry| TABLE.get(usize::from(entry)))
-        .find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name))
-        .map_or(Id::Other, |(id, _)| *id)
+    let mut entry = row[initial(first)];
+    while let Some((id, known)) = TABLE.get(usize::from(entry)) {
+        let known = known.as_bytes();
+        if known == name || known.eq_ignore_ascii_case(name) {
+            return *id;
+        }
+        entry = NEXT[usize::from(entry)];
+    }
+    Id::Other
 }
 
 impl PartialEq for HeaderName<'_> {

@@ -4,16 +4,15 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-use crate::grammar::{decimal, is_lws, is_token_byte};
+use crate::grammar::{after_sws, decimal, is_lws, is_token, is_token_byte, run};
 use crate::message::{Entry, Fields, Start};
 use crate::name::{Id, classify};
 use crate::{Limits, Message, Method, ParseError};
 
-/// The start line and the fields of a message, before its body.
+/// The start line of a message and where its head ends; its fields are kept apart.
 #[derive(Debug)]
 pub(crate) struct Head {
     start: Start,
-    fields: Fields,
     /// Where the empty line begins.
     end: usize,
     /// Content-Length, if stated.
@@ -27,13 +26,14 @@ impl Head {
     }
 
     /// The message that the head belongs to.
-    pub(crate) fn with_bytes(self, bytes: Bytes) -> Message {
+    #[inline]
+    pub(crate) fn into_message(self, fields: Fields, bytes: Bytes) -> Message {
         let body = self.len().min(bytes.len());
         let (head_end, body) = (offset(self.end), offset(body));
         Message {
             bytes,
             start: self.start,
-            fields: self.fields,
+            fields,
             head_end,
             body,
         }
@@ -44,13 +44,14 @@ impl Head {
 #[derive(Debug)]
 pub(crate) struct BadHead {
     error: ParseError,
-    head: Option<Box<Head>>,
+    head: Option<Head>,
 }
 
 impl BadHead {
     /// The error, with the request to answer in it when there is one with a readable Via.
-    pub(crate) fn into_error(self, bytes: Bytes) -> ParseError {
-        let salvage = self.head.map(|head| head.with_bytes(bytes));
+    #[cold]
+    pub(crate) fn into_error(self, fields: Fields, bytes: Bytes) -> ParseError {
+        let salvage = self.head.map(|head| head.into_message(fields, bytes));
         with_salvage(self.error, salvage)
     }
 }
@@ -75,33 +76,45 @@ pub(crate) fn datagram(mut bytes: Bytes, limits: &Limits) -> Result<Message, Par
     if bytes.is_empty() {
         return Err(ParseError::new("empty message", 0));
     }
+    let mut fields = Fields::new();
+    let found = head(&bytes, limits, &mut fields);
     if bytes.len() > limits.message_bytes.min(u32::MAX as usize) {
         let error = ParseError::with_status(513, "message too large", limits.message_bytes);
-        return Err(match head(&bytes, limits) {
-            Ok(found) => with_salvage(error, Some(found.with_bytes(bytes))),
-            Err(bad) => BadHead { error, ..bad }.into_error(bytes),
-        });
+        return Err(wrong(error, found, fields, bytes));
     }
-    let found = match head(&bytes, limits) {
+    let found = match found {
         Ok(found) => found,
-        Err(bad) => return Err(bad.into_error(bytes)),
+        Err(bad) => return Err(bad.into_error(fields, bytes)),
     };
     let body = bytes.len() - found.len();
     match found.length {
         Some(length) if length > body => {
             let error = ParseError::new("body shorter than Content-Length", bytes.len());
-            Err(with_salvage(error, Some(found.with_bytes(bytes))))
+            return Err(wrong(error, Ok(found), fields, bytes));
         }
-        Some(length) => {
-            bytes.truncate(found.len() + length);
-            Ok(found.with_bytes(bytes))
-        }
-        None => Ok(found.with_bytes(bytes)),
+        Some(length) => bytes.truncate(found.len() + length),
+        None => {}
     }
+    Ok(found.into_message(fields, bytes))
 }
 
-/// Reads the head that `bytes` begin with.
-pub(crate) fn head(bytes: &[u8], limits: &Limits) -> Result<Head, BadHead> {
+/// The error, with what could be read of the request in it.
+#[cold]
+pub(crate) fn wrong(
+    error: ParseError,
+    found: Result<Head, BadHead>,
+    fields: Fields,
+    bytes: Bytes,
+) -> ParseError {
+    let head = match found {
+        Ok(head) => Some(head),
+        Err(bad) => bad.head,
+    };
+    BadHead { error, head }.into_error(fields, bytes)
+}
+
+/// Reads the head that `bytes` begin with, its fields into `fields`.
+pub(crate) fn head(bytes: &[u8], limits: &Limits, fields: &mut Fields) -> Result<Head, BadHead> {
     let mut lines = Lines {
         bytes,
         at: 0,
@@ -113,29 +126,23 @@ pub(crate) fn head(bytes: &[u8], limits: &Limits) -> Result<Head, BadHead> {
             head: None,
         });
     };
-    let mut version = None;
-    let start = match start_line(bytes, line) {
-        Ok(start) => start,
+    let (start, version) = match start_line(bytes, line) {
+        Ok(start) => (start, None),
         Err(BadStart {
             error,
             start: Some(start),
-        }) => {
-            version = Some(error);
-            start
-        }
+        }) => (start, Some(error)),
         Err(BadStart { error, start: None }) => return Err(BadHead { error, head: None }),
     };
-    let mut fields = Fields::new();
-    let result = collect(&mut lines, &mut fields, limits);
+    let result = collect(&mut lines, fields, limits);
     let end = result.as_ref().map_or(bytes.len(), |end| *end);
-    let length = content_length(bytes, &fields);
+    let length = content_length(bytes, fields);
     let error = version
         .or(result.err())
         .or(lines.error)
         .or(length.as_ref().err().cloned());
     let head = Head {
         start,
-        fields,
         end,
         length: length.unwrap_or_default(),
     };
@@ -143,7 +150,7 @@ pub(crate) fn head(bytes: &[u8], limits: &Limits) -> Result<Head, BadHead> {
         None => Ok(head),
         Some(error) => Err(BadHead {
             error,
-            head: Some(Box::new(head)),
+            head: Some(head),
         }),
     }
 }
@@ -214,30 +221,34 @@ fn field_line(bytes: &[u8], line: Range<usize>, fields: &mut Fields) -> Result<(
         (folded.value, folded.value_end) = (offset(value.start), offset(value.end));
         return Ok(());
     }
-    let name_len = text
-        .iter()
-        .position(|&byte| !is_token_byte(byte))
-        .unwrap_or(text.len());
-    let gap = text[name_len..]
-        .iter()
-        .take_while(|byte| is_lws(**byte))
-        .count();
-    let colon = line.start + name_len + gap;
+    let Some((id, name_len, colon)) = field_name(text) else {
+        let (_, rest) = run(text, is_token_byte);
+        let at = line.end - after_sws(rest).len();
+        return Err(ParseError::new("header line without name and colon", at));
+    };
     let Ok(short_len) = u16::try_from(name_len) else {
         return Err(ParseError::new("header name too long", line.start));
     };
-    if name_len == 0 || bytes.get(colon) != Some(&b':') {
-        return Err(ParseError::new("header line without name and colon", colon));
-    }
-    let value = trimmed(bytes, colon + 1..line.end);
+    let value = trimmed(bytes, line.start + colon + 1..line.end);
     fields.push(Entry {
         line: offset(line.start),
         value: offset(value.start),
         value_end: offset(value.end),
         name_len: short_len,
-        id: classify(&text[..name_len]),
+        id,
     });
     Ok(())
+}
+
+/// The name of a header line: which it is, its length, and where its colon is.
+#[inline]
+fn field_name(text: &[u8]) -> Option<(Id, usize, usize)> {
+    let colon = memchr::memchr(b':', text)?;
+    let blanks = text[..colon].iter().rev().take_while(|byte| is_lws(**byte));
+    let name = &text[..colon - blanks.count()];
+    let id = classify(name);
+    let known = id != Id::Other || is_token(name);
+    known.then_some((id, name.len(), colon))
 }
 
 /// The range without white space at either end.

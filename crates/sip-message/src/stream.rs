@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::message::Fields;
 use crate::scan::{self, Head};
 use crate::{Limits, Message, ParseError};
 
@@ -16,7 +17,7 @@ pub struct StreamDecoder {
     line: usize,
     /// How far line ends have been looked for.
     scanned: usize,
-    head: Option<Head>,
+    head: Option<(Head, Fields)>,
     failed: Option<FramingError>,
 }
 
@@ -97,7 +98,7 @@ impl StreamDecoder {
         let needed = self
             .head
             .as_ref()
-            .map_or(0, |head| head.len() + head.length.unwrap_or(0));
+            .map_or(0, |(head, _)| head.len() + head.length.unwrap_or(0));
         if self.buffer.len() < needed {
             return Ok(None);
         }
@@ -105,7 +106,7 @@ impl StreamDecoder {
         Ok(self
             .head
             .take()
-            .map(|head| Frame::Message(Ok(head.with_bytes(bytes)))))
+            .map(|(head, fields)| Frame::Message(Ok(head.into_message(fields, bytes)))))
     }
 
     fn take(&mut self, len: usize) -> Bytes {
@@ -156,13 +157,14 @@ impl StreamDecoder {
         Ok(None)
     }
 
-    fn read_head(&mut self, end: usize) -> Result<Head, FramingError> {
-        let head = match scan::head(&self.buffer[..end], &self.limits) {
+    fn read_head(&mut self, end: usize) -> Result<(Head, Fields), FramingError> {
+        let mut fields = Fields::new();
+        let head = match scan::head(&self.buffer[..end], &self.limits, &mut fields) {
             Ok(head) => head,
             Err(bad) => {
                 let bytes = self.buffer.split_to(end).freeze();
                 return Err(FramingError {
-                    error: bad.into_error(bytes),
+                    error: bad.into_error(fields, bytes),
                 });
             }
         };
@@ -170,18 +172,16 @@ impl StreamDecoder {
         if needed > self.limits.message_bytes {
             return Err(self.fail(ParseError::with_status(513, "message too large", end)));
         }
-        Ok(head)
+        Ok((head, fields))
     }
 
     /// The error, with what can be read of the request so far.
     fn fail(&mut self, error: ParseError) -> FramingError {
         let bytes = self.buffer.split().freeze();
-        let message = match scan::head(&bytes, &self.limits) {
-            Ok(head) => Some(head.with_bytes(bytes)),
-            Err(bad) => bad.into_error(bytes).salvage.map(|salvage| *salvage),
-        };
+        let mut fields = Fields::new();
+        let found = scan::head(&bytes, &self.limits, &mut fields);
         FramingError {
-            error: scan::with_salvage(error, message),
+            error: scan::wrong(error, found, fields, bytes),
         }
     }
 }

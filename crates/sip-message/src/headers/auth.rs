@@ -47,7 +47,7 @@ impl Challenge {
             if after.is_empty() {
                 break;
             }
-            let comma: IResult<&[u8], char> = separator(',').parse(after);
+            let comma: IResult<&[u8], u8> = separator(b',').parse(after);
             rest = comma.map_err(malformed)?.0;
         }
         Ok(found)
@@ -118,7 +118,7 @@ impl Auth {
             if param.name.eq_ignore_ascii_case(name.as_bytes()) {
                 return Some(param.text());
             }
-            let comma: IResult<&[u8], char> = separator(',').parse(after);
+            let comma: IResult<&[u8], u8> = separator(b',').parse(after);
             rest = comma.ok()?.0;
         }
     }
@@ -128,7 +128,7 @@ impl Auth {
 fn auth_param(input: &[u8]) -> IResult<&[u8], Param<'_>> {
     let plain = take_while1(|byte: u8| !is_lws(byte) && byte != b',' && byte != b'"');
     let (rest, (name, _, value)) =
-        (token, separator('='), alt((quoted_string, plain))).parse(input)?;
+        (token, separator(b'='), alt((quoted_string, plain))).parse(input)?;
     Ok((
         rest,
         Param {
@@ -140,7 +140,7 @@ fn auth_param(input: &[u8]) -> IResult<&[u8], Param<'_>> {
 
 /// A scheme with its parameters, or with one text of another form; its bytes and its scheme.
 fn challenge(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
-    let params = recognize(separated_list1(separator(','), auth_param));
+    let params = recognize(separated_list1(separator(b','), auth_param));
     let opaque = take_while1(|byte: u8| !is_lws(byte) && byte != b',' && byte != b'"');
     let (rest, scheme) = terminated(token, lws).parse(input)?;
     let (rest, _) = if scheme.eq_ignore_ascii_case(b"Digest") {

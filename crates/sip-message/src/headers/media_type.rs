@@ -20,7 +20,7 @@ pub struct MediaType {
 impl MediaType {
     /// Reads the value, folds allowed.
     pub fn parse(raw: Bytes) -> Result<Self, ParseError> {
-        let parsed = separated_pair(token, separator('/'), token).parse(&raw[..]);
+        let parsed = separated_pair(token, separator(b'/'), token).parse(&raw[..]);
         let Ok((rest, (kind, subtype))) = parsed else {
             return Err(ParseError::new("media type malformed", 0));
         };

@@ -5,15 +5,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Params, params_end};
 use nom::branch::alt;
-use nom::bytes::complete::{take_while, take_while1};
-use nom::character::complete::char;
 use nom::sequence::delimited;
 use nom::{IResult, Parser};
 
 use super::via::range_in;
-use crate::grammar::{is_lws, is_token_byte, quoted_string, sws, trim};
+use super::{Params, params_end};
+use crate::grammar::{is_lws, is_token_byte, mark, quoted_string, run, run1, sws, trim, until};
 use crate::{ParseError, Uri, list};
 
 /// A display name, a URI and parameters.
@@ -83,18 +81,30 @@ impl NameAddr {
     }
 }
 
-/// `[ display-name ] LAQUOT addr-spec RAQUOT`; the display name may hold UTF-8 without quotes.
+/// `[ display-name ] LAQUOT addr-spec RAQUOT`.
+#[inline]
 fn bracketed(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
-    let words = take_while(|byte: u8| is_token_byte(byte) || is_lws(byte) || !byte.is_ascii());
-    let display = alt((quoted_string, words));
-    let address = delimited(char('<'), take_while1(|byte| byte != b'>'), char('>'));
-    let (rest, (display, _, address)) = (display, sws, address).parse(input)?;
+    let (rest, display) = display_name(input)?;
+    let (rest, _) = sws(rest)?;
+    let (rest, address) = delimited(mark(b'<'), until(b'>'), mark(b'>')).parse(rest)?;
     Ok((rest, (trim(display), address)))
+}
+
+/// A quoted string or words, which may hold UTF-8; nothing at all, too.
+#[inline]
+fn display_name(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    if input.first() == Some(&b'"') {
+        return quoted_string(input);
+    }
+    let (words, rest) = run(input, |byte| {
+        is_token_byte(byte) || is_lws(byte) || !byte.is_ascii()
+    });
+    Ok((rest, words))
 }
 
 /// `addr-spec` alone, up to the header's parameters.
 fn bare(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
     let ends = |byte: u8| is_lws(byte) || matches!(byte, b';' | b',' | b'?' | b'<' | b'>' | b'"');
-    let (rest, address) = take_while1(|byte| !ends(byte)).parse(input)?;
+    let (rest, address) = run1(|byte| !ends(byte))(input)?;
     Ok((rest, (&input[..0], address)))
 }

@@ -2,12 +2,9 @@
 
 use std::borrow::Cow;
 
-use nom::Parser;
-use nom::combinator::{opt, recognize};
-use nom::multi::many0_count;
-use nom::sequence::preceded;
+use nom::IResult;
 
-use crate::grammar::{generic_param, separator, sws};
+use crate::grammar::{after_sws, generic_param, separator};
 use crate::{ParseError, list};
 
 /// The parameters after a header value, read from their bytes when asked for.
@@ -47,7 +44,7 @@ impl<'a> Params<'a> {
     pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
         let mut rest = self.raw;
         std::iter::from_fn(move || {
-            let (after, param) = preceded(separator(';'), generic_param).parse(rest).ok()?;
+            let (after, param) = param(rest).ok()?;
             rest = after;
             Some(param)
         })
@@ -72,14 +69,19 @@ impl<'a> Params<'a> {
 
 /// Checks that `input` is parameters and nothing else.
 pub(crate) fn params_end(input: &[u8], what: &'static str, at: usize) -> Result<(), ParseError> {
-    let parsed = (
-        recognize(many0_count(preceded(separator(';'), generic_param))),
-        opt(sws),
-    )
-        .parse(input);
-    match parsed {
-        Ok(([], _)) => Ok(()),
-        Ok((rest, _)) => Err(ParseError::new(what, at + input.len() - rest.len())),
-        Err(_) => Err(ParseError::new(what, at)),
+    let mut rest = input;
+    while let Ok((after, _)) = param(rest) {
+        rest = after;
     }
+    match after_sws(rest) {
+        [] => Ok(()),
+        rest => Err(ParseError::new(what, at + input.len() - rest.len())),
+    }
+}
+
+/// `SEMI generic-param`.
+#[inline]
+fn param(input: &[u8]) -> IResult<&[u8], Param<'_>> {
+    let (rest, _) = separator(b';')(input)?;
+    generic_param(rest)
 }

@@ -4,8 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use bytes::Bytes;
-use nom::combinator::opt;
-use nom::sequence::preceded;
+use nom::combinator::map_opt;
 use nom::{IResult, Parser};
 
 use super::{Params, params_end};
@@ -28,35 +27,35 @@ struct Head<'a> {
     port: Option<u16>,
 }
 
+/// `sent-protocol LWS sent-by`.
+#[inline]
 fn head(input: &[u8]) -> IResult<&[u8], Head<'_>> {
-    let protocol = (token, separator('/'), token, separator('/'));
-    let (rest, (_, transport, _, host, port)) = (
-        protocol,
-        token,
-        lws,
-        host,
-        opt(preceded(separator(':'), number)),
-    )
-        .parse(input)?;
-    let port = match port.map(u16::try_from) {
-        None => None,
-        Some(Ok(port)) => Some(port),
-        Some(Err(_)) => {
-            return Err(nom::Err::Failure(nom::error::Error::new(
-                rest,
-                nom::error::ErrorKind::Digit,
-            )));
-        }
-    };
+    let slash = separator(b'/');
+    let (rest, _name) = token(input)?;
+    let (rest, _) = slash(rest)?;
+    let (rest, _version) = token(rest)?;
+    let (rest, _) = slash(rest)?;
+    let (rest, transport) = token(rest)?;
+    let (rest, _) = lws(rest)?;
+    let (rest, host) = host(rest)?;
+    let (rest, port) = sent_by_port(rest)?;
     let (rest, _) = sws(rest)?;
-    Ok((
-        rest,
-        Head {
-            transport,
-            host,
-            port,
-        },
-    ))
+    let head = Head {
+        transport,
+        host,
+        port,
+    };
+    Ok((rest, head))
+}
+
+/// `[ COLON port ]`.
+#[inline]
+fn sent_by_port(input: &[u8]) -> IResult<&[u8], Option<u16>> {
+    let Ok((rest, _)) = separator(b':')(input) else {
+        return Ok((input, None));
+    };
+    let (rest, port) = map_opt(number, |port| u16::try_from(port).ok()).parse(rest)?;
+    Ok((rest, Some(port)))
 }
 
 impl Via {

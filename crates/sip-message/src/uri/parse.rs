@@ -6,30 +6,36 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::Uri;
-use crate::grammar::decimal;
+use crate::grammar::{decimal, is_scheme_byte, run};
 use crate::{Param, ParseError};
 
+/// Bytes that may stand nowhere in a URI.
+fn is_forbidden(byte: u8) -> bool {
+    byte <= b' ' || byte == 0x7f || matches!(byte, b'<' | b'>' | b'"')
+}
+
 pub(super) fn uri(raw: Bytes) -> Result<Uri, ParseError> {
-    if let Some(at) = raw
-        .iter()
-        .position(|&byte| byte <= b' ' || byte == 0x7f || matches!(byte, b'<' | b'>' | b'"'))
-    {
-        return Err(ParseError::new("URI with a forbidden character", at));
+    let (scheme, _) = run(&raw, is_scheme_byte);
+    let starts_well = scheme.first().is_some_and(u8::is_ascii_alphabetic);
+    let scheme = scheme.len();
+    if !starts_well || raw.get(scheme) != Some(&b':') || scheme + 1 == raw.len() {
+        return Err(malformed(&raw, "URI scheme malformed", 0));
     }
-    let scheme = memchr::memchr(b':', &raw).ok_or(ParseError::new("URI without scheme", 0))?;
-    let valid = raw[0..scheme].first().is_some_and(u8::is_ascii_alphabetic)
-        && raw[..scheme]
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
-    if !valid || scheme + 1 == raw.len() {
-        return Err(ParseError::new("URI scheme malformed", 0));
+    if raw[..scheme].eq_ignore_ascii_case(b"sip") || raw[..scheme].eq_ignore_ascii_case(b"sips") {
+        return sip(raw, scheme);
     }
-    let is_sip =
-        raw[..scheme].eq_ignore_ascii_case(b"sip") || raw[..scheme].eq_ignore_ascii_case(b"sips");
-    if is_sip {
-        sip(raw, scheme)
-    } else {
-        Ok(opaque(raw, scheme))
+    if raw.iter().any(|&byte| is_forbidden(byte)) {
+        return Err(malformed(&raw, "URI malformed", 0));
+    }
+    Ok(opaque(raw, scheme))
+}
+
+/// The error, or the one for a forbidden character where there is one.
+#[cold]
+fn malformed(raw: &[u8], what: &'static str, at: usize) -> ParseError {
+    match raw.iter().position(|&byte| is_forbidden(byte)) {
+        Some(at) => ParseError::new("URI with a forbidden character", at),
+        None => ParseError::new(what, at),
     }
 }
 
@@ -52,43 +58,88 @@ fn opaque(raw: Bytes, scheme: usize) -> Uri {
     }
 }
 
+/// Where the parts of a sip URI meet.
+struct Marks {
+    /// The first `@`.
+    at_sign: Option<usize>,
+    /// The first `;` of the host part, or where it would be.
+    params: usize,
+    /// The first `?` of the host part, or the end.
+    headers: usize,
+}
+
+const MARKS: [bool; 256] = marks();
+
+/// The bytes that [`Marks`] are found by, and those that are forbidden.
+const fn marks() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte <= 0x7f {
+        table[byte] = byte <= b' ' as usize
+            || matches!(byte as u8, b'<' | b'>' | b'"' | b'@' | b';' | b'?' | 0x7f);
+        byte += 1;
+    }
+    table
+}
+
+/// Finds the marks in one pass; `None` if there is a forbidden character.
+#[inline]
+fn find_marks(raw: &[u8], from: usize) -> Option<Marks> {
+    let (mut at_sign, mut params, mut headers) = (None, None, None);
+    let mut rest = &raw[from..];
+    while let (_, [mark, after @ ..]) = run(rest, |byte| !MARKS[usize::from(byte)]) {
+        let at = raw.len() - after.len() - 1;
+        rest = after;
+        match mark {
+            b'@' if at_sign.is_none() => (at_sign, params, headers) = (Some(at), None, None),
+            b';' if headers.is_none() => params = params.or(Some(at)),
+            b'?' => headers = headers.or(Some(at)),
+            b'@' | b';' => {}
+            _ => return None,
+        }
+    }
+    let headers = headers.unwrap_or(raw.len());
+    let params = params.unwrap_or(headers);
+    Some(Marks {
+        at_sign,
+        params,
+        headers,
+    })
+}
+
 fn sip(raw: Bytes, scheme: usize) -> Result<Uri, ParseError> {
     let from = scheme + 1;
-    let at_sign = memchr::memchr(b'@', &raw[from..]).map(|at| from + at);
-    let user = at_sign.map(|at| from..at);
-    let host_start = at_sign.map_or(from, |at| at + 1);
-    let headers = memchr::memchr(b'?', &raw[host_start..]).map_or(raw.len(), |at| host_start + at);
-    let params =
-        memchr::memchr(b';', &raw[host_start..headers]).map_or(headers, |at| host_start + at);
-    let (host, port) = host_port(&raw, host_start..params)?;
+    let Some(marks) = find_marks(&raw, from) else {
+        return Err(malformed(&raw, "URI malformed", from));
+    };
+    let host_start = marks.at_sign.map_or(from, |at| at + 1);
+    let Some((host, port)) = host_port(&raw[host_start..marks.params]) else {
+        return Err(ParseError::new("URI host malformed", host_start));
+    };
+    let user = marks.at_sign.map(|at| from..at);
     if user.as_ref().is_some_and(Range::is_empty) {
         return Err(ParseError::new("URI with an empty user", from));
     }
     Ok(Uri {
         scheme,
         user,
-        host,
+        host: host_start..host_start + host,
         port,
-        params: params..headers,
+        params: marks.params..marks.headers,
         raw,
     })
 }
 
-fn host_port(raw: &[u8], range: Range<usize>) -> Result<(Range<usize>, Option<u16>), ParseError> {
-    let text = &raw[range.clone()];
-    let malformed = ParseError::new("URI host malformed", range.start);
-    let Ok((rest, host)) = crate::grammar::host(text) else {
-        return Err(malformed);
+/// The length of the host, and the port.
+#[inline]
+fn host_port(text: &[u8]) -> Option<(usize, Option<u16>)> {
+    let (rest, host) = crate::grammar::host(text).ok()?;
+    let port = match rest {
+        [] => None,
+        [b':', digits @ ..] => Some(u16::try_from(decimal(digits)?).ok()?),
+        _ => return None,
     };
-    let host = range.start..range.start + host.len();
-    match rest {
-        [] => Ok((host, None)),
-        [b':', digits @ ..] => match decimal(digits).map(u16::try_from) {
-            Some(Ok(port)) => Ok((host, Some(port))),
-            _ => Err(malformed),
-        },
-        _ => Err(malformed),
-    }
+    Some((host.len(), port))
 }
 
 /// The parameters of `;name=value;flag`.
