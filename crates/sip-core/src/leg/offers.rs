@@ -14,7 +14,7 @@ use crate::flow::Flow;
 use crate::screen;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
 use crate::transaction::{Output, Outputs, Retransmit2xx, TxId};
-use crate::vocabulary::{Ended, Header, LegEvent, Response};
+use crate::vocabulary::{Ended, LegEvent, Response};
 
 /// The offer and answer state of a session.
 #[derive(Debug)]
@@ -471,21 +471,6 @@ impl Leg {
             | State::Ours { .. }
             | State::AckOwed { .. } => {}
         }
-    }
-
-    /// 64·T1 without ACK: BYE, RFC 3261 §13.3.1.4.
-    fn never_acknowledged(&mut self, now: Now, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        let headers = match &mut up.life {
-            Life::Owed(headers) => std::mem::take(headers),
-            Life::Standing | Life::Leaving | Life::Lingering { .. } => {
-                vec![Header::new("Reason", "SIP;cause=408;text=\"No ACK\"")]
-            }
-        };
-        self.send_bye(now, stack, &headers);
-        self.end(now, stack, Ended::NoAck);
     }
 }
 

@@ -148,6 +148,21 @@ impl Leg {
         );
     }
 
+    /// 64·T1 without ACK: BYE, RFC 3261 §13.3.1.4.
+    pub(super) fn never_acknowledged(&mut self, now: Now, stack: &mut Stack) {
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        let headers = match &mut up.life {
+            Life::Owed(headers) => std::mem::take(headers),
+            Life::Standing | Life::Leaving | Life::Lingering { .. } => {
+                vec![Header::new("Reason", "SIP;cause=408;text=\"No ACK\"")]
+            }
+        };
+        self.send_bye(now, stack, &headers);
+        self.end(now, stack, Ended::NoAck);
+    }
+
     pub(super) fn bye_answered(&mut self, now: Now, stack: &mut Stack, reply: &Reply) {
         let Phase::Up(up) = &self.phase else { return };
         if matches!(up.life, Life::Leaving) {
