@@ -304,16 +304,9 @@ fn steady_loudness_is_followed_without_a_click() {
             stream.buffer = JitterBuffer::new(codec);
         }
         stream.run_off(20_000, parts_per_million);
-        let heard: Vec<u8> = stream
-            .heard
-            .iter()
-            .map(|byte| {
-                Audio {
-                    codec,
-                    frame: [*byte; FRAME],
-                }
-                .to(Codec::Pcmu)[0]
-            })
+        let heard: Vec<u8> = frames(&stream.heard)
+            .into_iter()
+            .flat_map(|frame| Audio { codec, frame }.to(Codec::Pcmu))
             .collect();
         let steepest = heard[3 * FRAME..]
             .windows(2)
