@@ -70,7 +70,6 @@ impl Drop for Lease {
         pool.free.push_back(self.port);
         pool.seconds -= usize::from(self.second);
         drop(pool);
-        metrics::gauge!("handback_media_ports_in_use").decrement(2.0);
     }
 }
 
@@ -153,7 +152,6 @@ impl Ports {
         let port = pool.free.pop_front()?;
         pool.seconds += usize::from(second);
         drop(pool);
-        metrics::gauge!("handback_media_ports_in_use").increment(2.0);
         Some(Lease {
             ports: Arc::clone(self),
             port,

@@ -51,7 +51,7 @@ impl Shard {
         let (door, openings) = mpsc::channel(DOOR);
         let load = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&load);
-        let media = Loop::new(index, clock, count);
+        let media = Loop::new(clock, count);
         let thread = std::thread::Builder::new()
             .name(format!("media-{index}"))
             .spawn(move || {
@@ -64,8 +64,6 @@ impl Shard {
 #[derive(Debug)]
 struct Loop {
     clock: Clock,
-    /// The shard's number, as a label.
-    name: String,
     /// The next tick, counted from the clock's origin.
     next: u64,
     /// The sessions of each phase.
@@ -77,9 +75,8 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(index: usize, clock: Clock, load: Arc<AtomicUsize>) -> Self {
+    fn new(clock: Clock, load: Arc<AtomicUsize>) -> Self {
         Self {
-            name: index.to_string(),
             clock,
             next: tick_of(clock.now()) + 1,
             seats: Default::default(),
@@ -172,8 +169,6 @@ impl Loop {
         } = std::mem::take(&mut self.work);
         metrics::counter!("handback_rtp_packets_total", "direction" => "in").increment(received);
         metrics::counter!("handback_rtp_packets_total", "direction" => "out").increment(sent);
-        let sessions = self.load.load(Ordering::Relaxed) as f64;
-        metrics::gauge!("handback_media_sessions", "shard" => self.name.clone()).set(sessions);
         metrics::counter!("handback_rtp_packets_unsent_total").increment(unsent);
     }
 }

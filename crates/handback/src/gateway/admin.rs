@@ -1,6 +1,7 @@
 //! The admin listener: health, readiness, metrics, and the console's live calls.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -22,8 +23,31 @@ struct Admin {
     token: Option<Arc<Secret>>,
 }
 
+/// The bounds of the histograms, in seconds.
+const BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0,
+];
+/// How often what was recorded is put together; it is kept whole until then.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+fn recorder() -> Option<PrometheusHandle> {
+    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).ok()?;
+    builder.install_recorder().ok()
+}
+
+/// Puts the recorded figures together from time to time, so that they do not pile up unread.
+pub(super) async fn upkeep() {
+    let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Some(Some(handle)) = METRICS.get() {
+            handle.run_upkeep();
+        }
+    }
+}
+
 pub(super) fn router(shared: Arc<Shared>, token: Option<Secret>) -> Router {
-    METRICS.get_or_init(|| PrometheusBuilder::new().install_recorder().ok());
+    METRICS.get_or_init(recorder);
     let admin = Admin {
         shared,
         token: token.map(Arc::new),

@@ -133,6 +133,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
             tokio::spawn(serve(api, api_router)),
             tokio::spawn(serve(admin, admin_router)),
             tokio::spawn(sweep(store)),
+            tokio::spawn(admin::upkeep()),
         ],
     };
     Ok(gateway)
