@@ -4,28 +4,30 @@
 
 use crate::grammar::{is_call_id, is_token};
 use crate::headers::decimal_field;
+use crate::name::Id;
 use crate::{
     CSeq, Challenge, Credentials, Event, HeaderName, MediaType, Message, NameAddr, ParseError,
-    RAck, Reason, Replaces, SessionExpires, SubscriptionState, Uri, Via, Warning,
+    RAck, Reason, Replaces, SessionExpires, SubscriptionState, Uri, Via, Warning, list,
 };
 
 impl Message {
     /// The raw first value of a comma list.
-    fn first(&self, name: HeaderName<'static>) -> Option<&[u8]> {
-        self.raw_values(name).next()
+    fn first(&self, id: Id) -> Option<&[u8]> {
+        let fields = self.fields.iter().filter(|entry| entry.id == id);
+        fields
+            .filter_map(|entry| list::split(self.value_of(entry)).next())
+            .next()
     }
 
     /// The raw value of the first field of that name.
-    fn whole(&self, name: HeaderName<'static>) -> Option<&[u8]> {
-        self.fields_named(name).next().map(|field| field.raw)
+    #[inline]
+    fn whole(&self, id: Id) -> Option<&[u8]> {
+        let entry = self.fields.iter().find(|entry| entry.id == id)?;
+        Some(self.value_of(entry))
     }
 
-    fn address(
-        &self,
-        name: HeaderName<'static>,
-        what: &'static str,
-    ) -> Result<Option<NameAddr>, ParseError> {
-        let raw = self.whole(name);
+    fn address(&self, id: Id, what: &'static str) -> Result<Option<NameAddr>, ParseError> {
+        let raw = self.whole(id);
         raw.map(|raw| self.name_addr(raw, what)).transpose()
     }
 
@@ -38,16 +40,13 @@ impl Message {
             .map(move |raw| self.name_addr(raw, what))
     }
 
+    #[inline]
     fn name_addr(&self, raw: &[u8], what: &'static str) -> Result<NameAddr, ParseError> {
         NameAddr::parse(self.share(raw)).map_err(|error| ParseError { what, ..error })
     }
 
-    fn number(
-        &self,
-        name: HeaderName<'static>,
-        what: &'static str,
-    ) -> Result<Option<u32>, ParseError> {
-        self.whole(name)
+    fn number(&self, id: Id, what: &'static str) -> Result<Option<u32>, ParseError> {
+        self.whole(id)
             .map(|raw| decimal_field(raw, what))
             .transpose()
     }
@@ -61,7 +60,7 @@ impl Message {
     /// The topmost Via (RFC 3261 section 20.42).
     pub fn via(&self) -> Result<Via, ParseError> {
         let raw = self
-            .first(HeaderName::Via)
+            .first(Id::Via)
             .ok_or(ParseError::new("Via missing", 0))?;
         Via::parse(self.share(raw))
     }
@@ -74,20 +73,22 @@ impl Message {
 
     /// From (section 20.20).
     pub fn from(&self) -> Result<NameAddr, ParseError> {
-        self.address(HeaderName::From, "From malformed")?
-            .ok_or(ParseError::new("From missing", 0))
+        let raw = self
+            .whole(Id::From)
+            .ok_or(ParseError::new("From missing", 0))?;
+        self.name_addr(raw, "From malformed")
     }
 
     /// To (section 20.39).
     pub fn to(&self) -> Result<NameAddr, ParseError> {
-        self.address(HeaderName::To, "To malformed")?
-            .ok_or(ParseError::new("To missing", 0))
+        let raw = self.whole(Id::To).ok_or(ParseError::new("To missing", 0))?;
+        self.name_addr(raw, "To malformed")
     }
 
     /// Call-ID (section 20.8), byte for byte; it is case-sensitive.
     pub fn call_id(&self) -> Result<&[u8], ParseError> {
         let raw = self
-            .whole(HeaderName::CallId)
+            .whole(Id::CallId)
             .ok_or(ParseError::new("Call-ID missing", 0))?;
         if is_call_id(raw) {
             Ok(raw)
@@ -99,14 +100,17 @@ impl Message {
     /// CSeq (section 20.16).
     pub fn cseq(&self) -> Result<CSeq, ParseError> {
         CSeq::parse(
-            self.whole(HeaderName::CSeq)
+            self.whole(Id::CSeq)
                 .ok_or(ParseError::new("CSeq missing", 0))?,
         )
     }
 
     /// The first Contact address (section 20.10); `None` without one and for `*`.
     pub fn contact(&self) -> Result<Option<NameAddr>, ParseError> {
-        self.contacts().next().transpose()
+        match self.first(Id::Contact) {
+            Some(raw) if raw != b"*" => self.name_addr(raw, "Contact malformed").map(Some),
+            _ => self.contacts().next().transpose(),
+        }
     }
 
     /// All Contact addresses in order; `*` is skipped.
@@ -136,12 +140,12 @@ impl Message {
 
     /// Refer-To (RFC 3515 section 2.1).
     pub fn refer_to(&self) -> Result<Option<NameAddr>, ParseError> {
-        self.address(HeaderName::ReferTo, "Refer-To malformed")
+        self.address(Id::ReferTo, "Refer-To malformed")
     }
 
     /// Referred-By (RFC 3892 section 3).
     pub fn referred_by(&self) -> Result<Option<NameAddr>, ParseError> {
-        self.address(HeaderName::ReferredBy, "Referred-By malformed")
+        self.address(Id::ReferredBy, "Referred-By malformed")
     }
 
     /// The Request-URI of a request.
@@ -155,7 +159,7 @@ impl Message {
     /// Max-Forwards (RFC 3261 section 20.22), 0 to 255.
     pub fn max_forwards(&self) -> Result<Option<u8>, ParseError> {
         let what = "Max-Forwards out of range";
-        let number = self.number(HeaderName::MaxForwards, what)?;
+        let number = self.number(Id::MaxForwards, what)?;
         number
             .map(|hops| u8::try_from(hops).map_err(|_| ParseError::new(what, 0)))
             .transpose()
@@ -163,19 +167,19 @@ impl Message {
 
     /// Content-Length (section 20.14) as stated.
     pub fn content_length(&self) -> Result<Option<u32>, ParseError> {
-        self.number(HeaderName::ContentLength, "Content-Length malformed")
+        self.number(Id::ContentLength, "Content-Length malformed")
     }
 
     /// Content-Type (section 20.15).
     pub fn content_type(&self) -> Result<Option<MediaType>, ParseError> {
-        self.whole(HeaderName::ContentType)
+        self.whole(Id::ContentType)
             .map(|raw| MediaType::parse(self.share(raw)))
             .transpose()
     }
 
     /// Content-Disposition (section 20.11): the type without parameters.
     pub fn content_disposition(&self) -> Option<&[u8]> {
-        let raw = self.whole(HeaderName::ContentDisposition)?;
+        let raw = self.whole(Id::ContentDisposition)?;
         let end = memchr::memchr(b';', raw).unwrap_or(raw.len());
         Some(crate::grammar::trim(&raw[..end]))
     }
@@ -208,14 +212,14 @@ impl Message {
 
     /// Event (RFC 6665 section 8.2.1).
     pub fn event(&self) -> Result<Option<Event>, ParseError> {
-        self.whole(HeaderName::Event)
+        self.whole(Id::Event)
             .map(|raw| Event::parse(self.share(raw)))
             .transpose()
     }
 
     /// Subscription-State (RFC 6665 section 8.2.3).
     pub fn subscription_state(&self) -> Result<Option<SubscriptionState>, ParseError> {
-        let raw = self.whole(HeaderName::SubscriptionState);
+        let raw = self.whole(Id::SubscriptionState);
         raw.map(|raw| SubscriptionState::parse(self.share(raw)))
             .transpose()
     }
@@ -275,50 +279,50 @@ impl Message {
 
     /// Expires in seconds (section 20.19).
     pub fn expires(&self) -> Result<Option<u32>, ParseError> {
-        self.number(HeaderName::Expires, "Expires malformed")
+        self.number(Id::Expires, "Expires malformed")
     }
 
     /// Session-Expires (RFC 4028 section 4).
     pub fn session_expires(&self) -> Result<Option<SessionExpires>, ParseError> {
-        let raw = self.whole(HeaderName::SessionExpires);
+        let raw = self.whole(Id::SessionExpires);
         raw.map(|raw| SessionExpires::parse(self.share(raw)))
             .transpose()
     }
 
     /// Min-SE (RFC 4028 section 5).
     pub fn min_se(&self) -> Result<Option<SessionExpires>, ParseError> {
-        self.whole(HeaderName::MinSe)
+        self.whole(Id::MinSe)
             .map(|raw| SessionExpires::parse(self.share(raw)))
             .transpose()
     }
 
     /// RAck (RFC 3262 section 7.2).
     pub fn rack(&self) -> Result<Option<RAck>, ParseError> {
-        self.whole(HeaderName::RAck).map(RAck::parse).transpose()
+        self.whole(Id::RAck).map(RAck::parse).transpose()
     }
 
     /// RSeq (RFC 3262 section 7.1).
     pub fn rseq(&self) -> Result<Option<u32>, ParseError> {
-        self.number(HeaderName::RSeq, "RSeq malformed")
+        self.number(Id::RSeq, "RSeq malformed")
     }
 
     /// Replaces (RFC 3891).
     pub fn replaces(&self) -> Result<Option<Replaces>, ParseError> {
-        self.whole(HeaderName::Replaces)
+        self.whole(Id::Replaces)
             .map(|raw| Replaces::parse(self.share(raw)))
             .transpose()
     }
 
     /// Retry-After in seconds (RFC 3261 section 20.33), without its comment and parameters.
     pub fn retry_after(&self) -> Option<u32> {
-        let raw = self.whole(HeaderName::RetryAfter)?;
+        let raw = self.whole(Id::RetryAfter)?;
         let digits = raw.iter().take_while(|byte| byte.is_ascii_digit()).count();
         crate::grammar::decimal(&raw[..digits])
     }
 
     /// Refer-Sub (RFC 4488 section 4).
     pub fn refer_sub(&self) -> Option<bool> {
-        let raw = self.whole(HeaderName::ReferSub)?;
+        let raw = self.whole(Id::ReferSub)?;
         let end = memchr::memchr(b';', raw).unwrap_or(raw.len());
         let value = crate::grammar::trim(&raw[..end]);
         if value.eq_ignore_ascii_case(b"true") {

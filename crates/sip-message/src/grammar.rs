@@ -2,9 +2,8 @@
 //!
 //! A fold (CRLF and white space) is linear white space, so folded values need no unfolding first.
 
-use nom::combinator::map_opt;
+use nom::IResult;
 use nom::error::{Error, ErrorKind};
-use nom::{IResult, Parser};
 
 use crate::Param;
 
@@ -23,18 +22,18 @@ const fn class(text: &[u8]) -> [bool; 256] {
     table
 }
 
-/// Everything but controls, white space and the separators of parameters and lists.
-const fn gen_value_class() -> [bool; 256] {
-    let mut table = [true; 256];
+/// Controls, the space and the bytes of `text`.
+const fn controls_and(text: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
     let mut byte = 0;
     while byte <= b' ' {
-        table[byte as usize] = false;
+        table[byte as usize] = true;
         byte += 1;
     }
-    let separators = b";,\"<>\x7f";
+    table[0x7f] = true;
     let mut at = 0;
-    while at < separators.len() {
-        table[separators[at] as usize] = false;
+    while at < text.len() {
+        table[text[at] as usize] = true;
         at += 1;
     }
     table
@@ -42,7 +41,9 @@ const fn gen_value_class() -> [bool; 256] {
 
 const TOKEN: [bool; 256] = class(b"-.!%*_+`'~");
 const WORD: [bool; 256] = class(b"-.!%*_+`'~()<>:\\\"/[]?{}");
-const GEN_VALUE: [bool; 256] = gen_value_class();
+const GEN_VALUE_END: [bool; 256] = controls_and(b";,\"<>");
+const NOT_IN_URI: [bool; 256] = controls_and(b"<>\"");
+const USER_END: [bool; 256] = controls_and(b"<>\"@");
 const SCHEME: [bool; 256] = class(b"+-.");
 const HOST_NAME: [bool; 256] = class(b"-._");
 
@@ -56,6 +57,18 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 #[inline]
 pub(crate) fn is_scheme_byte(byte: u8) -> bool {
     SCHEME[usize::from(byte)]
+}
+
+/// Whether the byte may stand nowhere in a URI.
+#[inline]
+pub(crate) fn is_forbidden_in_uri(byte: u8) -> bool {
+    NOT_IN_URI[usize::from(byte)]
+}
+
+/// Whether the byte ends the user part of a URI: an `@`, or one that is forbidden.
+#[inline]
+pub(crate) fn ends_user(byte: u8) -> bool {
+    USER_END[usize::from(byte)]
 }
 
 /// Whether the byte may stand in a `word`.
@@ -75,14 +88,27 @@ pub(crate) fn is_lws(byte: u8) -> bool {
 }
 
 /// The bytes without linear white space at either end.
+#[inline]
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
-    let mut bytes = after_sws(bytes);
+    trim_end(after_sws(bytes))
+}
+
+/// The bytes without linear white space at their end.
+#[inline]
+pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., last] = bytes
         && is_lws(*last)
     {
         bytes = rest;
     }
     bytes
+}
+
+/// Whether two names are the same but for the case of their letters.
+#[inline]
+pub(crate) fn same_name(one: &[u8], other: &[u8]) -> bool {
+    // Most are spelled alike, which is quickly seen.
+    one == other || one.eq_ignore_ascii_case(other)
 }
 
 /// The bytes up to the first that is not `wanted`, and those from it on.
@@ -112,7 +138,8 @@ pub(crate) fn run1<'a>(
     }
 }
 
-fn no_match<T>(input: &[u8]) -> IResult<&[u8], T> {
+/// The input is not what was looked for.
+pub(crate) fn no_match<T>(input: &[u8]) -> IResult<&[u8], T> {
     Err(nom::Err::Error(Error::new(input, ErrorKind::Verify)))
 }
 
@@ -207,7 +234,7 @@ pub(crate) fn gen_value(input: &[u8]) -> IResult<&[u8], &[u8]> {
     if input.first() == Some(&b'"') {
         return quoted_string(input);
     }
-    run1(|byte| GEN_VALUE[usize::from(byte)])(input)
+    run1(|byte| !GEN_VALUE_END[usize::from(byte)])(input)
 }
 
 /// `generic-param`: `token [ EQUAL gen-value ]`.
@@ -223,8 +250,13 @@ pub(crate) fn generic_param(input: &[u8]) -> IResult<&[u8], Param<'_>> {
 }
 
 /// Decimal digits that fit an unsigned 32-bit number.
+#[inline]
 pub(crate) fn number(input: &[u8]) -> IResult<&[u8], u32> {
-    map_opt(run1(|byte| byte.is_ascii_digit()), decimal).parse(input)
+    let (digits, rest) = run(input, |byte| byte.is_ascii_digit());
+    match decimal(digits) {
+        Some(number) => Ok((rest, number)),
+        None => no_match(input),
+    }
 }
 
 /// The value of a non-empty string of digits, if it fits.

@@ -212,6 +212,7 @@ impl Message {
     }
 
     /// Shares a part of the message; `part` must be a slice of it.
+    #[inline]
     pub(crate) fn share(&self, part: &[u8]) -> Bytes {
         self.bytes.slice_ref(part)
     }
@@ -220,9 +221,15 @@ impl Message {
         let line = entry.line as usize;
         Field {
             name: &self.bytes[line..line + usize::from(entry.name_len)],
-            raw: &self.bytes[entry.value as usize..entry.value_end as usize],
+            raw: self.value_of(entry),
             id: entry.id,
         }
+    }
+
+    /// The raw value of a field.
+    #[inline]
+    pub(crate) fn value_of(&self, entry: &Entry) -> &[u8] {
+        &self.bytes[entry.value as usize..entry.value_end as usize]
     }
 }
 

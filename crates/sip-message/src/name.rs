@@ -1,5 +1,7 @@
 //! Header names: long and compact forms, case-insensitive (RFC 3261 section 7.3).
 
+use crate::grammar::same_name;
+
 macro_rules! header_names {
     ($($(#[$doc:meta])* $id:ident, $long:literal $(, $short:literal)?;)*) => {
         /// The name of a header field.
@@ -157,8 +159,7 @@ pub(crate) fn classify(name: &[u8]) -> Id {
     };
     let mut entry = row[initial(first)];
     while let Some((id, known)) = TABLE.get(usize::from(entry)) {
-        let known = known.as_bytes();
-        if known == name || known.eq_ignore_ascii_case(name) {
+        if same_name(known.as_bytes(), name) {
             return *id;
         }
         entry = NEXT[usize::from(entry)];

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-use crate::grammar::{after_sws, decimal, is_lws, is_token, is_token_byte, run};
+use crate::grammar::{after_sws, decimal, is_lws, is_token_byte, run, trim_end};
 use crate::message::{Entry, Fields, Start};
 use crate::name::{Id, classify};
 use crate::{Limits, Message, Method, ParseError};
@@ -221,34 +221,25 @@ fn field_line(bytes: &[u8], line: Range<usize>, fields: &mut Fields) -> Result<(
         (folded.value, folded.value_end) = (offset(value.start), offset(value.end));
         return Ok(());
     }
-    let Some((id, name_len, colon)) = field_name(text) else {
-        let (_, rest) = run(text, is_token_byte);
-        let at = line.end - after_sws(rest).len();
+    let (name, rest) = run(text, is_token_byte);
+    let after_name = after_sws(rest);
+    let (false, [b':', value @ ..]) = (name.is_empty(), after_name) else {
+        let at = line.end - after_name.len();
         return Err(ParseError::new("header line without name and colon", at));
     };
-    let Ok(short_len) = u16::try_from(name_len) else {
+    let Ok(name_len) = u16::try_from(name.len()) else {
         return Err(ParseError::new("header name too long", line.start));
     };
-    let value = trimmed(bytes, line.start + colon + 1..line.end);
+    let value = after_sws(value);
+    let value_start = line.end - value.len();
     fields.push(Entry {
         line: offset(line.start),
-        value: offset(value.start),
-        value_end: offset(value.end),
-        name_len: short_len,
-        id,
+        value: offset(value_start),
+        value_end: offset(value_start + trim_end(value).len()),
+        name_len,
+        id: classify(name),
     });
     Ok(())
-}
-
-/// The name of a header line: which it is, its length, and where its colon is.
-#[inline]
-fn field_name(text: &[u8]) -> Option<(Id, usize, usize)> {
-    let colon = memchr::memchr(b':', text)?;
-    let blanks = text[..colon].iter().rev().take_while(|byte| is_lws(**byte));
-    let name = &text[..colon - blanks.count()];
-    let id = classify(name);
-    let known = id != Id::Other || is_token(name);
-    known.then_some((id, name.len(), colon))
 }
 
 /// The range without white space at either end.

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use nom::branch::alt;
 use nom::sequence::delimited;
 use nom::{IResult, Parser};
 
@@ -27,7 +26,7 @@ impl NameAddr {
     /// Reads one value, folds allowed. Without angle brackets, parameters belong to the header and
     /// the URI may hold no comma, question mark or semicolon (section 20).
     pub fn parse(raw: Bytes) -> Result<Self, ParseError> {
-        let parsed = alt((bracketed, bare)).parse(&raw[..]);
+        let parsed = bracketed(&raw).or_else(|_| bare(&raw));
         let (rest, (display, uri)) = parsed.map_err(|_| ParseError::new("address malformed", 0))?;
         let params = raw.len() - rest.len();
         params_end(rest, "address parameter malformed", params)?;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use nom::IResult;
 
-use crate::grammar::{after_sws, generic_param, separator};
+use crate::grammar::{after_sws, generic_param, same_name, separator};
 use crate::{ParseError, list};
 
 /// The parameters after a header value, read from their bytes when asked for.
@@ -53,7 +53,7 @@ impl<'a> Params<'a> {
     /// The first parameter of that name, in any case.
     pub fn find(&self, name: &str) -> Option<Param<'a>> {
         self.iter()
-            .find(|param| param.name.eq_ignore_ascii_case(name.as_bytes()))
+            .find(|param| same_name(param.name, name.as_bytes()))
     }
 
     /// The value as spelled of the first parameter of that name; empty for a flag.
@@ -68,9 +68,12 @@ impl<'a> Params<'a> {
 }
 
 /// Checks that `input` is parameters and nothing else.
+#[inline]
 pub(crate) fn params_end(input: &[u8], what: &'static str, at: usize) -> Result<(), ParseError> {
     let mut rest = input;
-    while let Ok((after, _)) = param(rest) {
+    while !rest.is_empty()
+        && let Ok((after, _)) = param(rest)
+    {
         rest = after;
     }
     match after_sws(rest) {

@@ -4,12 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use bytes::Bytes;
-use nom::combinator::map_opt;
-use nom::{IResult, Parser};
+use nom::IResult;
 
 use super::{Params, params_end};
 use crate::ParseError;
-use crate::grammar::{decimal, host, lws, number, separator, sws, token};
+use crate::grammar::{decimal, host, lws, no_match, number, separator, sws, token};
 
 /// One Via value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +53,11 @@ fn sent_by_port(input: &[u8]) -> IResult<&[u8], Option<u16>> {
     let Ok((rest, _)) = separator(b':')(input) else {
         return Ok((input, None));
     };
-    let (rest, port) = map_opt(number, |port| u16::try_from(port).ok()).parse(rest)?;
-    Ok((rest, Some(port)))
+    let (rest, port) = number(rest)?;
+    match u16::try_from(port) {
+        Ok(port) => Ok((rest, Some(port))),
+        Err(_) => no_match(input),
+    }
 }
 
 impl Via {

@@ -1,20 +1,21 @@
 //! Reading of URIs.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::Uri;
-use crate::grammar::{decimal, is_scheme_byte, run};
+use crate::grammar::{decimal, ends_user, is_forbidden_in_uri, is_scheme_byte, run};
 use crate::{Param, ParseError};
 
-/// Bytes that may stand nowhere in a URI.
-fn is_forbidden(byte: u8) -> bool {
-    byte <= b' ' || byte == 0x7f || matches!(byte, b'<' | b'>' | b'"')
+pub(super) fn uri(raw: Bytes) -> Result<Uri, ParseError> {
+    if raw.starts_with(b"sip:") && raw.len() > 4 {
+        return sip(raw, 3);
+    }
+    any_scheme(raw)
 }
 
-pub(super) fn uri(raw: Bytes) -> Result<Uri, ParseError> {
+fn any_scheme(raw: Bytes) -> Result<Uri, ParseError> {
     let (scheme, _) = run(&raw, is_scheme_byte);
     let starts_well = scheme.first().is_some_and(u8::is_ascii_alphabetic);
     let scheme = scheme.len();
@@ -24,7 +25,7 @@ pub(super) fn uri(raw: Bytes) -> Result<Uri, ParseError> {
     if raw[..scheme].eq_ignore_ascii_case(b"sip") || raw[..scheme].eq_ignore_ascii_case(b"sips") {
         return sip(raw, scheme);
     }
-    if raw.iter().any(|&byte| is_forbidden(byte)) {
+    if raw.iter().any(|&byte| is_forbidden_in_uri(byte)) {
         return Err(malformed(&raw, "URI malformed", 0));
     }
     Ok(opaque(raw, scheme))
@@ -33,7 +34,7 @@ pub(super) fn uri(raw: Bytes) -> Result<Uri, ParseError> {
 /// The error, or the one for a forbidden character where there is one.
 #[cold]
 fn malformed(raw: &[u8], what: &'static str, at: usize) -> ParseError {
-    match raw.iter().position(|&byte| is_forbidden(byte)) {
+    match raw.iter().position(|&byte| is_forbidden_in_uri(byte)) {
         Some(at) => ParseError::new("URI with a forbidden character", at),
         None => ParseError::new(what, at),
     }
@@ -58,88 +59,47 @@ fn opaque(raw: Bytes, scheme: usize) -> Uri {
     }
 }
 
-/// Where the parts of a sip URI meet.
-struct Marks {
-    /// The first `@`.
-    at_sign: Option<usize>,
-    /// The first `;` of the host part, or where it would be.
-    params: usize,
-    /// The first `?` of the host part, or the end.
-    headers: usize,
-}
-
-const MARKS: [bool; 256] = marks();
-
-/// The bytes that [`Marks`] are found by, and those that are forbidden.
-const fn marks() -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte <= 0x7f {
-        table[byte] = byte <= b' ' as usize
-            || matches!(byte as u8, b'<' | b'>' | b'"' | b'@' | b';' | b'?' | 0x7f);
-        byte += 1;
-    }
-    table
-}
-
-/// Finds the marks in one pass; `None` if there is a forbidden character.
-#[inline]
-fn find_marks(raw: &[u8], from: usize) -> Option<Marks> {
-    let (mut at_sign, mut params, mut headers) = (None, None, None);
-    let mut rest = &raw[from..];
-    while let (_, [mark, after @ ..]) = run(rest, |byte| !MARKS[usize::from(byte)]) {
-        let at = raw.len() - after.len() - 1;
-        rest = after;
-        match mark {
-            b'@' if at_sign.is_none() => (at_sign, params, headers) = (Some(at), None, None),
-            b';' if headers.is_none() => params = params.or(Some(at)),
-            b'?' => headers = headers.or(Some(at)),
-            b'@' | b';' => {}
-            _ => return None,
-        }
-    }
-    let headers = headers.unwrap_or(raw.len());
-    let params = params.unwrap_or(headers);
-    Some(Marks {
-        at_sign,
-        params,
-        headers,
-    })
-}
-
 fn sip(raw: Bytes, scheme: usize) -> Result<Uri, ParseError> {
     let from = scheme + 1;
-    let Some(marks) = find_marks(&raw, from) else {
-        return Err(malformed(&raw, "URI malformed", from));
+    let (user, after) = run(&raw[from..], |byte| !ends_user(byte));
+    let at_sign = matches!(after, [b'@', ..]).then_some(from + user.len());
+    let host_start = at_sign.map_or(from, |at| at + 1);
+    let Some((host, port, rest)) = host_port(&raw[host_start..]) else {
+        return Err(malformed(&raw, "URI host malformed", host_start));
     };
-    let host_start = marks.at_sign.map_or(from, |at| at + 1);
-    let Some((host, port)) = host_port(&raw[host_start..marks.params]) else {
-        return Err(ParseError::new("URI host malformed", host_start));
-    };
-    let user = marks.at_sign.map(|at| from..at);
-    if user.as_ref().is_some_and(Range::is_empty) {
+    let host = host_start..host_start + host.len();
+    let (mut params, params_start) = (rest, raw.len() - rest.len());
+    if !rest.is_empty() {
+        if rest.iter().any(|&byte| is_forbidden_in_uri(byte)) {
+            return Err(malformed(&raw, "URI malformed", params_start));
+        }
+        params = split_at_byte(rest, b'?').0;
+    }
+    if at_sign == Some(from) {
         return Err(ParseError::new("URI with an empty user", from));
     }
     Ok(Uri {
         scheme,
-        user,
-        host: host_start..host_start + host,
+        user: at_sign.map(|at| from..at),
+        host,
         port,
-        params: marks.params..marks.headers,
+        params: params_start..params_start + params.len(),
         raw,
     })
 }
 
-/// The length of the host, and the port.
+/// A host that ends the bytes or goes before parameters or headers, its port, and what follows.
 #[inline]
-fn host_port(text: &[u8]) -> Option<(usize, Option<u16>)> {
+fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
     let (rest, host) = crate::grammar::host(text).ok()?;
-    let port = match rest {
-        [] => None,
-        [b':', digits @ ..] => Some(u16::try_from(decimal(digits)?).ok()?),
-        _ => return None,
+    let (port, rest) = match rest {
+        [b':', rest @ ..] => {
+            let (digits, rest) = run(rest, |byte| byte.is_ascii_digit());
+            (Some(u16::try_from(decimal(digits)?).ok()?), rest)
+        }
+        _ => (None, rest),
     };
-    Some((host.len(), port))
+    matches!(rest, [] | [b';' | b'?', ..]).then_some((host, port, rest))
 }
 
 /// The parameters of `;name=value;flag`.
