@@ -31,8 +31,10 @@ enum Link {
         give_up: Now,
         reason: String,
     },
-    /// The agent is done: its last words are played and the result is written.
+    /// The agent is done: its last words are played and the result is written. A result that came
+    /// before the ACK is `held`: a call that nobody acknowledges has none.
     Completing {
+        held: Option<Box<OutputContext>>,
         drain_until: Option<Now>,
         stored: bool,
     },
@@ -59,7 +61,8 @@ impl Call {
     pub(super) fn caller_confirmed(&mut self, now: Now, answer: Option<Bytes>) {
         self.caller.confirmed = true;
         if self.facts.offer.is_some() {
-            return self.watch_media();
+            self.watch_media();
+            return self.store_held();
         }
         let usable = match (&mut self.caller.media, answer) {
             (Some(media), Some(answer)) => media.accept(&answer).is_ok(),
@@ -67,6 +70,7 @@ impl Call {
         };
         if usable {
             self.connect_media(now, Side::Caller);
+            self.store_held();
         } else {
             self.finish(now, Outcome::BadAnswer, reasons::bad_answer());
         }
@@ -138,15 +142,30 @@ impl Call {
         let State::WithAgent(talk) = &mut self.state else {
             return;
         };
-        let drain_until = drain.then_some(now + DRAIN_CAP);
+        let confirmed = self.caller.confirmed;
         talk.link = Link::Completing {
-            drain_until,
+            held: (!confirmed).then(|| output.clone()),
+            drain_until: drain.then_some(now + DRAIN_CAP),
             stored: false,
         };
         if drain {
             self.media(MediaRequest::Drain);
         }
-        self.store_completion(Some(output));
+        if confirmed {
+            self.store_completion(Some(output));
+        }
+    }
+
+    /// The ACK came: a result that waited for it is written.
+    fn store_held(&mut self) {
+        if let State::WithAgent(Talk {
+            link: Link::Completing { held, .. },
+            ..
+        }) = &mut self.state
+            && let Some(output) = held.take()
+        {
+            self.store_completion(Some(output));
+        }
     }
 
     pub(super) fn store_completion(&mut self, output: Option<Box<OutputContext>>) {
@@ -198,6 +217,7 @@ impl Call {
         if let Link::Completing {
             drain_until: None,
             stored: true,
+            ..
         } = &talk.link
         {
             self.state = State::HandingBack(HandBack::new(talk.until));

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use serde_json::json;
 use sip_core::{Ended, LegEvent};
 
-use super::world::{CALLER, OFFER, World, complete, ended, leg, output, policy};
+use media_core::Side;
+
+use super::world::{
+    CALLER, OFFER, World, complete, ended, facts, leg, output, policy, port, transfer,
+};
 use crate::io::{AgentSaid, Input, MediaSaid, Output, StoreReply, StoreRequest};
 use crate::transfer::{Checkpoint, OutputContext, ReturnType, TransferType};
 use crate::{Outcome, Phase};
@@ -286,5 +290,36 @@ fn record_is_made_although_a_leg_never_ends() {
     assert_eq!(
         world.after(Duration::from_secs(40)),
         ["ended: operator_hangup"]
+    );
+}
+
+#[test]
+fn result_that_comes_before_the_ack_waits_for_it() {
+    let mut world = World::claimed(facts(), policy(), transfer(Some(ReturnType::Bye)));
+    world.on(port(Side::Caller));
+    world.on(Input::Agent(AgentSaid::Connected));
+    assert_eq!(world.on(complete()), ["tell agent accepted", "drain"]);
+    world.on(Input::Media(MediaSaid::Drained));
+    let confirmed = LegEvent::Confirmed { answer: None };
+    let wants = world.on(leg(CALLER, confirmed));
+    assert_eq!(wants, ["watch media 30", "store SYSTEM"]);
+    assert_eq!(
+        world.on(Input::Store(StoreReply::Completed))[0],
+        "stop agent"
+    );
+}
+
+#[test]
+fn call_that_is_never_acknowledged_has_no_result_although_the_agent_completed() {
+    let mut world = World::claimed(facts(), policy(), transfer(Some(ReturnType::Bye)));
+    world.on(port(Side::Caller));
+    world.on(Input::Agent(AgentSaid::Connected));
+    world.on(complete());
+    world.on(Input::Media(MediaSaid::Drained));
+    let wants = world.on(ended(CALLER, Ended::NoAck));
+    assert_eq!(wants, ["store nothing", "stop agent", "close media"]);
+    assert_eq!(
+        world.outcome(Input::Store(StoreReply::Completed)),
+        Outcome::NoAck
     );
 }
