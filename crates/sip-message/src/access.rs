@@ -40,7 +40,6 @@ impl Message {
             .map(move |raw| self.name_addr(raw, what))
     }
 
-    #[inline]
     fn name_addr(&self, raw: &[u8], what: &'static str) -> Result<NameAddr, ParseError> {
         NameAddr::parse(self.share(raw)).map_err(|error| ParseError { what, ..error })
     }

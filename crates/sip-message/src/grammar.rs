@@ -287,9 +287,11 @@ pub(crate) fn host(input: &[u8]) -> IResult<&[u8], &[u8]> {
 
 /// Whether the bytes are a `callid`: a word, or two around an `@`.
 pub(crate) fn is_call_id(bytes: &[u8]) -> bool {
-    let word = |part: &[u8]| !part.is_empty() && part.iter().all(|&byte| is_word_byte(byte));
-    match memchr::memchr(b'@', bytes) {
-        Some(at) => word(&bytes[..at]) && word(&bytes[at + 1..]),
-        None => word(bytes),
-    }
+    let (word, rest) = run(bytes, is_word_byte);
+    let whole = match rest {
+        [] => true,
+        [b'@', host @ ..] => matches!(run(host, is_word_byte), ([_, ..], [])),
+        _ => false,
+    };
+    whole && !word.is_empty()
 }

@@ -25,6 +25,7 @@ pub struct NameAddr {
 impl NameAddr {
     /// Reads one value, folds allowed. Without angle brackets, parameters belong to the header and
     /// the URI may hold no comma, question mark or semicolon (section 20).
+    #[inline]
     pub fn parse(raw: Bytes) -> Result<Self, ParseError> {
         let parsed = bracketed(&raw).or_else(|_| bare(&raw));
         let (rest, (display, uri)) = parsed.map_err(|_| ParseError::new("address malformed", 0))?;

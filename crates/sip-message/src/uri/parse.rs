@@ -15,6 +15,7 @@ pub(super) fn uri(raw: Bytes) -> Result<Uri, ParseError> {
     any_scheme(raw)
 }
 
+#[cold]
 fn any_scheme(raw: Bytes) -> Result<Uri, ParseError> {
     let (scheme, _) = run(&raw, is_scheme_byte);
     let starts_well = scheme.first().is_some_and(u8::is_ascii_alphabetic);
