@@ -406,7 +406,7 @@ pub enum LegEvent {
     /// The peer's BYE, answered 200.
     ///
     /// [`LegEvent::Ended`] follows: at once, or, where a REFER's subscription is still open, with
-    /// its last NOTIFY, two seconds later, or on [`Command::HangUp`].
+    /// its last NOTIFY, a second later, or on [`Command::HangUp`].
     HungUp {
         /// The BYE's Reason values.
         reasons: Vec<ReasonValue>,

@@ -70,6 +70,7 @@ impl Api {
 /// Registers a call transfer. When this is answered with 200, the transfer survives a crash.
 #[utoipa::path(
     post,
+    tag = "call transfers",
     path = "/generativeagent/v1/call-transfers",
     request_body = Registration,
     responses(
@@ -102,6 +103,7 @@ pub(crate) async fn register(
 /// Fetches a call transfer and, when there is one, its result.
 #[utoipa::path(
     get,
+    tag = "call transfers",
     path = "/generativeagent/v1/call-transfers/{id}",
     params(("id" = String, Path, description = "The customer's id, percent-encoded once")),
     responses(

@@ -16,7 +16,7 @@ use crate::transaction::TxId;
 use crate::vocabulary::{Ended, Header, LegEvent, Response};
 
 /// How long the last NOTIFY of a REFER is awaited after the peer's BYE.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A leg with a confirmed dialog.
 #[derive(Debug)]

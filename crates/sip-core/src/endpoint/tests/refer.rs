@@ -136,11 +136,11 @@ fn the_last_notify_is_still_reported_after_the_peers_bye() {
 }
 
 #[test]
-fn after_the_peers_bye_the_last_notify_is_awaited_for_two_seconds() {
+fn after_the_peers_bye_the_last_notify_is_awaited_for_a_second() {
     let (mut bench, _, tag, refer) = referring();
     bench.hear(&answer_to(&refer, 202, "", CONTACT, ""));
     bench.hear(&Req::new("BYE", "b", 2).to(&tag).text());
-    bench.pass(1.9);
+    bench.pass(0.9);
     assert!(!bench.told().contains(&ended(Ended::HungUp)));
     bench.pass(0.2);
     assert_eq!(bench.told(), [ended(Ended::HungUp)]);
