@@ -50,10 +50,10 @@ fn head(input: &[u8]) -> IResult<&[u8], Head<'_>> {
 /// `[ COLON port ]`.
 #[inline]
 fn sent_by_port(input: &[u8]) -> IResult<&[u8], Option<u16>> {
-    let Ok((rest, _)) = separator(b':')(input) else {
+    let port = separator(b':')(input).and_then(|(rest, _)| number(rest));
+    let Ok((rest, port)) = port else {
         return Ok((input, None));
     };
-    let (rest, port) = number(rest)?;
     match u16::try_from(port) {
         Ok(port) => Ok((rest, Some(port))),
         Err(_) => no_match(input),
