@@ -21,7 +21,11 @@ fn any_scheme(raw: Bytes) -> Result<Uri, ParseError> {
     let starts_well = scheme.first().is_some_and(u8::is_ascii_alphabetic);
     let scheme = scheme.len();
     if !starts_well || raw.get(scheme) != Some(&b':') || scheme + 1 == raw.len() {
-        return Err(malformed(&raw, "URI scheme malformed", 0));
+        let what = match memchr::memchr(b':', &raw) {
+            Some(_) => "URI scheme malformed",
+            None => "URI without scheme",
+        };
+        return Err(malformed(&raw, what, 0));
     }
     if raw[..scheme].eq_ignore_ascii_case(b"sip") || raw[..scheme].eq_ignore_ascii_case(b"sips") {
         return sip(raw, scheme);
