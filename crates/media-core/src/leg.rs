@@ -6,15 +6,17 @@ use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::{Figures, LegMedia, rtp};
 use bytes::Bytes;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use timebase::Now;
 
 /// One leg's media.
 #[derive(Debug)]
 pub(crate) struct Leg {
     pub(crate) media: LegMedia,
-    /// Packets are taken from this address; it outlives a hold with an unspecified one.
-    expected: IpAddr,
+    /// Packets are taken from this host; it outlives a hold with an unspecified address.
+    expected: SocketAddr,
+    /// Packets came from the signalled port: those from other ports of the host are somebody else's.
+    exact: bool,
     receiver: Receiver,
     sender: Sender,
     digits: DigitSender,
@@ -29,7 +31,8 @@ impl Leg {
     pub(crate) fn new(media: LegMedia, random: u64) -> Self {
         Self {
             media,
-            expected: media.remote.ip(),
+            expected: canonical(media.remote),
+            exact: false,
             receiver: Receiver::new(&media),
             sender: Sender::new(random),
             digits: DigitSender::default(),
@@ -48,15 +51,19 @@ impl Leg {
         if media.dtmf.is_none() {
             self.digits.clear();
         }
-        if !media.remote.ip().is_unspecified() {
-            self.expected = media.remote.ip();
+        let remote = canonical(media.remote);
+        if !remote.ip().is_unspecified() && remote != self.expected {
+            self.expected = remote;
+            self.exact = false;
         }
         self.media = media;
     }
 
     /// Takes a datagram; gives the digit that it completes.
     pub(crate) fn receive(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) -> Option<Digit> {
-        if from.ip().to_canonical() != self.expected.to_canonical() {
+        let from = canonical(from);
+        let exact = from == self.expected;
+        if from.ip() != self.expected.ip() || (self.exact && !exact) {
             self.figures.foreign += 1;
             return None;
         }
@@ -64,6 +71,7 @@ impl Leg {
             self.figures.malformed += 1;
             return None;
         };
+        self.exact |= exact;
         self.figures.packets_in += 1;
         self.figures.bytes_in += datagram.len() as u64;
         self.last_packet = Some(now);
@@ -146,4 +154,9 @@ impl Leg {
         self.figures.dtmf_in += u64::from(digit.is_some());
         digit
     }
+}
+
+/// An IPv4 address that came mapped into IPv6 is the same address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

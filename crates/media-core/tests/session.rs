@@ -11,6 +11,8 @@ mod common;
 use Side::{Caller, Target};
 use bytes::Bytes;
 use common::{World, address, media, rtp, sent, speech};
+use std::net::SocketAddr;
+
 use media_core::{Codec, FRAME, Input, LegMedia, Output, Side, Tone};
 
 /// Lets the agent answer each frame heard with itself, while the caller speaks; gives what the caller hears.
@@ -159,6 +161,25 @@ fn only_the_signalled_address_is_heard_from_any_of_its_ports() {
         (1, 1, 1)
     );
     assert_eq!(world.session.last_packet(Caller), Some(world.now()));
+}
+
+#[test]
+fn other_port_of_the_signalled_host_is_not_heard_once_the_signalled_one_is() {
+    let mut world = World::with_caller();
+    let stranger = SocketAddr::new(address(Caller).ip(), 9999);
+    let mut say = |from: SocketAddr| {
+        let data = rtp(0, 1, 0, &[1; FRAME]);
+        let side = Caller;
+        world.input(Input::Packet {
+            side,
+            from,
+            data: &data,
+        });
+        world.session.figures(Caller).foreign
+    };
+    assert_eq!(say(stranger), 0, "a peer may send from another port");
+    assert_eq!(say(address(Caller)), 0);
+    assert_eq!(say(stranger), 1);
 }
 
 #[test]

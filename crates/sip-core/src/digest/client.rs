@@ -32,6 +32,8 @@ struct Session {
     protection: Protection,
     /// How often the nonce was used.
     count: u32,
+    /// A request with this nonce got another answer than a challenge.
+    served: bool,
     renewals: u8,
 }
 
@@ -151,6 +153,13 @@ impl Client {
         !self.sessions.is_empty()
     }
 
+    /// A request got another final answer than a challenge: what it carried was good.
+    pub fn served(&mut self) {
+        for session in &mut self.sessions {
+            session.served = true;
+        }
+    }
+
     fn take(&mut self, mut offer: Session, stale: bool) -> Result<(), NoAnswer> {
         let known = self
             .sessions
@@ -165,7 +174,7 @@ impl Client {
         };
         // A nonce that has served before may have run out without `stale`; one refused at once
         // means a wrong password (RFC 7616 §3.3).
-        let served = known.count > 1;
+        let served = known.served;
         if !stale && (!served || known.nonce == offer.nonce) {
             return Err(NoAnswer::Rejected);
         }
@@ -210,6 +219,7 @@ impl Session {
             algorithm,
             protection: Protection::choose(challenge.param("qop").as_deref())?,
             count: 0,
+            served: false,
             renewals: 0,
         })
     }

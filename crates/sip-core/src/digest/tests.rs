@@ -591,6 +591,7 @@ fn later_requests_reuse_the_nonce_until_it_runs_out() {
         [count(&mut client), count(&mut client)],
         ["00000001", "00000002"]
     );
+    client.served();
     client
         .challenged(
             &plain("Digest realm=\"r\", nonce=\"2\", qop=\"auth\""),
@@ -598,6 +599,27 @@ fn later_requests_reuse_the_nonce_until_it_runs_out() {
         )
         .unwrap();
     assert_eq!(count(&mut client), "00000001");
+}
+
+#[test]
+fn credentials_that_two_realms_refuse_in_turn_are_not_given_for_ever() {
+    let mut client = Client::default();
+    let mut ids = Ids::new([0; 32]);
+    let challenge = |header: &str, nonce: u32| {
+        unauthorised(&[format!(
+            "{header}: Digest realm=\"r\", nonce=\"{nonce}\", qop=\"auth\""
+        )])
+    };
+    for (header, nonce) in [("WWW-Authenticate", 1), ("Proxy-Authenticate", 2)] {
+        client
+            .challenged(&challenge(header, nonce), &credentials(None))
+            .unwrap();
+        client.authorize(&credentials(None), &mut ids, INVITE);
+    }
+    assert_eq!(
+        client.challenged(&challenge("WWW-Authenticate", 3), &credentials(None)),
+        Err(NoAnswer::Rejected)
+    );
 }
 
 #[test]

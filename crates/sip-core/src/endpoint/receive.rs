@@ -84,19 +84,22 @@ impl Endpoint {
         }
     }
 
-    /// CANCEL, RFC 3261 §9.2: never challenged, and without effect after the final response.
+    /// CANCEL, RFC 3261 §9.2: never challenged, taken only from where the INVITE came from (§22.1),
+    /// and without effect after the final response.
     fn cancel(&mut self, now: Now, flow: Flow, request: &Message) {
-        let Some(invite) = self.stack.table.invite_of(request) else {
+        let invite = self.stack.table.invite_of(request);
+        let context = invite.and_then(|invite| self.stack.table.context(invite));
+        let source = flow.remote.ip().to_canonical();
+        let known = context.filter(|context| {
+            context.flow.remote.ip().to_canonical() == source
+                || context.leg.is_some_and(|leg| self.may_speak(leg, flow))
+        });
+        let Some(leg) = known.map(|context| context.leg) else {
             if !self.is_silent_to(flow) {
                 self.turn_away(request, flow, &Response::new(481));
             }
             return;
         };
-        let leg = self
-            .stack
-            .table
-            .context(invite)
-            .and_then(|context| context.leg);
         let tag = leg
             .and_then(|leg| self.legs.get(&leg))
             .map(|leg| leg.tag.clone());

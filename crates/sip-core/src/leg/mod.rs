@@ -233,6 +233,9 @@ impl Leg {
         if self.answers_challenge(now, stack, tx, purpose, reply) {
             return;
         }
+        if reply.message.is_some() && !matches!(reply.status, 401 | 407) {
+            self.digest.served();
+        }
         match purpose {
             Purpose::Invite => self.invite_answered(now, stack, tx, reply),
             Purpose::Reinvite => self.offer_answered(now, stack, tx, reply),

@@ -132,6 +132,19 @@ fn cancel_ends_a_call_that_is_not_answered() {
 }
 
 #[test]
+fn cancel_from_elsewhere_than_the_call_is_of_no_effect() {
+    let mut bench = Bench::new(gateway());
+    bench.hear(&Req::invite().text());
+    let elsewhere = Flow::udp(
+        "192.0.2.1:5060".parse().unwrap(),
+        "203.0.113.66:5060".parse().unwrap(),
+    );
+    bench.hear_from(elsewhere, &Req::new("CANCEL", "one", 1).text());
+    assert_eq!(bench.said(), ["100 INVITE", "481 CANCEL"]);
+    assert_eq!(bench.told(), []);
+}
+
+#[test]
 fn cancelled_call_that_nobody_refuses_gets_its_487_after_five_seconds() {
     let mut bench = Bench::new(gateway());
     bench.hear(&Req::invite().text());
