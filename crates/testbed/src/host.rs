@@ -35,6 +35,8 @@ pub(crate) enum Fact {
         call_id: String,
         transfer: String,
     },
+    /// The ACK of the call's 200 came.
+    Acknowledged { seat: usize },
     /// A transfer is this call's.
     Claimed { seat: usize, transfer: String },
     /// A claim was undone.

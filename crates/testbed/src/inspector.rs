@@ -94,6 +94,8 @@ struct Call {
     call_id: String,
     admitted: Now,
     accepted: bool,
+    /// When the ACK came.
+    acknowledged: Option<Now>,
     /// When the agent was lost.
     lost: Option<Now>,
     completions: u32,
@@ -128,7 +130,11 @@ impl Inspector {
 
     /// Something is about to happen at this instant.
     pub(crate) fn moment(&mut self, now: Now) {
-        let late = |call: &Call| call.lost.is_some_and(|at| now - at > HAND_BACK_WITHIN);
+        // Before the ACK there is no call to hand back (RFC 3261 §13.3.1.4).
+        let late = |call: &Call| {
+            let since = call.lost.zip(call.acknowledged);
+            since.is_some_and(|(lost, ack)| now - lost.max(ack) > HAND_BACK_WITHIN)
+        };
         if let Some(call) = self.calls.iter().find(|call| late(call)) {
             let detail = format!("{} has neither agent nor hand-back", call.transfer);
             self.broken(now, Rule::HandBackInTime, detail);
@@ -169,6 +175,7 @@ impl Inspector {
                 call_id: call_id.clone(),
                 admitted: now,
                 accepted: false,
+                acknowledged: None,
                 lost: None,
                 completions: 0,
                 results: 0,
@@ -186,6 +193,7 @@ impl Inspector {
                     self.broken(now, Rule::ClaimsStand, detail);
                 }
             }
+            Fact::Acknowledged { seat } => self.calls[*seat].acknowledged = Some(now),
             Fact::Agent { seat, lost } => self.calls[*seat].lost = lost.then_some(now),
             Fact::Completion { seat } => self.calls[*seat].completions += 1,
             Fact::ResultStored { seat } => self.result_stored(now, *seat),

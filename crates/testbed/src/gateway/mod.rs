@@ -93,6 +93,9 @@ impl Machine for Gateway {
                 HostEvent::Invited(invitation) => self.invited(now, invitation),
                 HostEvent::Leg(leg, event) => {
                     if let Some(seat) = self.by_leg.get(&leg).copied() {
+                        if let LegEvent::Confirmed { .. } = event {
+                            self.host.tell(Fact::Acknowledged { seat });
+                        }
                         let at = self.on_the_way(now, 0);
                         self.agenda.add(at, Due::Leg(seat, leg, Box::new(event)));
                     }

@@ -183,6 +183,9 @@ fn caller_with_neither_agent_nor_hand_back_is_noticed() {
     let mut bench = Bench::claimed();
     let lost = true;
     bench.tell(&Fact::Agent { seat: 0, lost });
+    bench.inspector.moment(Now::from_millis(60_000));
+    assert_eq!(bench.broken(), None, "nobody has acknowledged the call");
+    bench.tell(&Fact::Acknowledged { seat: 0 });
     bench.inspector.moment(Now::from_millis(5_200));
     assert_eq!(bench.broken(), None);
     bench.inspector.moment(Now::from_millis(5_201));
