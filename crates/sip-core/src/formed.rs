@@ -18,7 +18,7 @@ pub struct FormedRequest {
 
 /// Names that an embedded header may not set: they are the dialog's, the transport's, or they say
 /// who calls. Those that end in `*` stand for all names that begin so.
-const NOT_FROM_A_URI: [&str; 33] = [
+const NOT_FROM_A_URI: [&str; 39] = [
     "from",
     "f",
     "to",
@@ -52,6 +52,12 @@ const NOT_FROM_A_URI: [&str; 33] = [
     "p-asserted-identity",
     "x-asapp-calltransferid",
     "body",
+    "user-agent",
+    "server",
+    "session-expires",
+    "x",
+    "min-se",
+    "reason",
 ];
 
 /// Forms a request from a URI. What is no SIP URI is taken as it stands.

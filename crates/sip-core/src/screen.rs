@@ -51,10 +51,11 @@ fn method(method: &Method) -> Result<(), Response> {
         Method::Bye | Method::Notify | Method::Info | Method::Update | Method::Prack => {
             Err(Response::new(481))
         }
-        Method::Refer => Err(Response::new(403).with_reason("REFER Only Inside A Dialog")),
-        Method::Register | Method::Subscribe | Method::Message | Method::Publish => {
-            Err(not_allowed())
-        }
+        Method::Refer
+        | Method::Register
+        | Method::Subscribe
+        | Method::Message
+        | Method::Publish => Err(not_allowed()),
         Method::Other(_) => Err(Response::new(501).with_header("Allow", ALLOW)),
     }
 }

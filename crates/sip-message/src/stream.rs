@@ -8,7 +8,8 @@ use crate::{Limits, Message, ParseError};
 
 /// Cuts a byte stream into messages, however the bytes arrive.
 ///
-/// A stream needs Content-Length; where it is missing the body is taken to be empty.
+/// A stream needs Content-Length (section 18.3): where it is missing nobody can say where the next
+/// message begins, and a body read as a request would be a smuggled one.
 #[derive(Debug)]
 pub struct StreamDecoder {
     limits: Limits,
@@ -168,7 +169,10 @@ impl StreamDecoder {
                 });
             }
         };
-        let needed = head.len().saturating_add(head.length.unwrap_or(0));
+        let Some(length) = head.length else {
+            return Err(self.fail(ParseError::new("Content-Length missing on a stream", end)));
+        };
+        let needed = head.len().saturating_add(length);
         if needed > self.limits.message_bytes {
             return Err(self.fail(ParseError::with_status(513, "message too large", end)));
         }

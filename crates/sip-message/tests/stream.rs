@@ -53,9 +53,11 @@ fn messages_end_where_content_length_says() {
 }
 
 #[test]
-fn a_message_without_content_length_has_no_body() {
+fn a_message_without_content_length_ends_the_stream_and_nothing_is_read_from_its_body() {
     let (one, two) = (options("", ""), options("Content-Length: 0\r\n", ""));
-    assert_eq!(decode_any_split(&format!("{one}{two}")).0, [one, two]);
+    let (seen, error) = decode_any_split(&format!("{one}{two}"));
+    assert_eq!(seen, Vec::<String>::new());
+    assert!(error.is_some());
 }
 
 #[test]

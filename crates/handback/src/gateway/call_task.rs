@@ -21,7 +21,7 @@ use tracing::Instrument;
 use super::directory::{Trunk, TrunkSlot};
 use super::live_calls::{Order, Snapshot, phase_name};
 use super::shared::Shared;
-use super::{agent_words, dial, record, store_writes};
+use super::{agent_words, dial, identity, record, store_writes};
 
 const MEDIA_EVENTS: usize = 256;
 /// How long a command waits when the driver's queue is full.
@@ -111,7 +111,11 @@ impl CallTask {
         snapshots: watch::Sender<Snapshot>,
         slot: TrunkSlot,
     ) {
-        let span = tracing::info_span!("call", call = facts.call, transfer = %facts.transfer);
+        let span = tracing::info_span!(
+            "call",
+            call = facts.call,
+            transfer = identity::loggable(facts.transfer.as_str())
+        );
         let listed = Listed {
             shared: Arc::clone(&self.shared),
             call: facts.call.clone(),
@@ -123,7 +127,7 @@ impl CallTask {
     async fn drive(mut self, mut facts: CallFacts, snapshots: watch::Sender<Snapshot>) {
         tracing::info!(
             trunk = self.trunk.name,
-            sip_call_id = facts.sip_call_id,
+            sip_call_id = identity::loggable(&facts.sip_call_id),
             "call started"
         );
         metrics::counter!("handback_calls_started_total").increment(1);

@@ -66,6 +66,20 @@ pub(super) fn agent_facts(invitation: &Invitation, snapshot: &Snapshot) -> CallF
     }
 }
 
+/// A peer's text as a log line may hold it: escaped, and cut where it is long.
+pub(super) fn loggable(text: &str) -> String {
+    const MOST: usize = 255;
+    let mut short: String = text
+        .chars()
+        .take(MOST)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -85,6 +99,12 @@ mod tests {
             caller("gw:5060", &who),
             "\"Ann \\\"B\\\"\" <sip:+15551234567@gw:5060>".as_bytes()
         );
+    }
+
+    #[test]
+    fn log_line_holds_no_control_character_and_has_an_end() {
+        assert_eq!(loggable("a\u{1b}[2J\0\r\n"), "a\\u{1b}[2J\\0\\r\\n");
+        assert_eq!(loggable(&"x".repeat(60_000)).chars().count(), 256);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod agent_words;
 mod call_task;
 mod dial;
 mod directory;
+mod http;
 mod identity;
 mod live_calls;
 mod record;
@@ -130,8 +131,8 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         accounts,
         draining,
         servers: vec![
-            tokio::spawn(serve(api, api_router)),
-            tokio::spawn(serve(admin, admin_router)),
+            tokio::spawn(http::serve(api, api_router)),
+            tokio::spawn(http::serve(admin, admin_router)),
             tokio::spawn(sweep(store)),
             tokio::spawn(admin::upkeep()),
         ],
@@ -378,11 +379,5 @@ fn own_addresses(sip: &SipHandle, config: &Config) -> OwnAddresses {
     OwnAddresses {
         sockets: sip.local_addresses(),
         names: names.into_iter().collect(),
-    }
-}
-
-async fn serve(listener: TcpListener, router: axum::Router) {
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "an HTTP listener ended");
     }
 }

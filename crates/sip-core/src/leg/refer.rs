@@ -314,7 +314,12 @@ fn event_value(refer: &Message, accepted: u32) -> String {
 
 fn fragment_status(notify: &Message) -> (Option<u16>, String) {
     let body = notify.body();
-    match sipfrag::status_line(&body) {
+    let is_fragment = match notify.content_type() {
+        Ok(Some(kind)) => kind.is("message/sipfrag"),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    match sipfrag::status_line(&body).filter(|_| is_fragment) {
         Some(line) => (Some(line.status), text(line.reason)),
         None => (None, String::new()),
     }

@@ -131,10 +131,10 @@ fn requests_of_dialogs_that_are_unknown_get_481() {
 }
 
 #[test]
-fn refer_outside_a_dialog_gets_403() {
+fn refer_outside_a_dialog_gets_405() {
     assert_eq!(
         status_of(&Req::new("REFER", "r", 1).line("Refer-To: <sip:x@example.com>")),
-        Some(403)
+        Some(405)
     );
 }
 

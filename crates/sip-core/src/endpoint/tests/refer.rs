@@ -147,6 +147,18 @@ fn after_the_peers_bye_the_last_notify_is_awaited_for_a_second() {
 }
 
 #[test]
+fn status_line_in_a_body_of_another_type_says_nothing() {
+    let (mut bench, _, tag, refer) = referring();
+    bench.hear(&answer_to(&refer, 202, "", CONTACT, ""));
+    let notify = notify(&tag, 2, "refer", "active", "SIP/2.0 200 OK");
+    bench.hear(&notify.replace("message/sipfrag", "text/plain"));
+    assert!(matches!(
+        bench.told().last(),
+        Some(LegEvent::Notified { status: None, .. })
+    ));
+}
+
+#[test]
 fn refer_sub_false_means_that_no_notify_comes() {
     let (mut bench, _, tag, refer) = referring();
     bench.hear(&answer_to(&refer, 200, "", "Refer-Sub: false\n", ""));
