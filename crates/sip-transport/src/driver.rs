@@ -246,6 +246,9 @@ impl Driver {
                     self.taps.copy(now, flow, Direction::In, &bytes);
                     self.endpoint
                         .handle_input(now, Input::Received { flow, message });
+                    // What it leads to is done before the next is heard: a CANCEL close behind its
+                    // INVITE finds a call.
+                    self.perform();
                 }
             }
             Event::Accepted { stream, remote } => self.accepted(stream, remote),
