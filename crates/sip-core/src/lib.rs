@@ -12,6 +12,7 @@ mod flow;
 mod formed;
 pub mod ids;
 mod leg;
+mod reason;
 mod screen;
 mod stack;
 pub mod transaction;
@@ -23,6 +24,7 @@ pub use digest::Algorithm;
 pub use endpoint::Endpoint;
 pub use flow::{ConnectionId, Flow, Transport};
 pub use formed::{FormedRequest, form_request};
+pub use reason::reason_header;
 pub use transaction::Timers;
 pub use vocabulary::{
     Caller, Census, Command, Counters, Ended, Header, Input, Invitation, LegEvent, LegId, Output,

@@ -1,62 +1,42 @@
-//! The header values that a call puts on its requests.
+//! Why a call's requests end its legs (RFC 3326), and the header that names its transfer.
 
-use bytes::Bytes;
-use sip_core::{Header, ReasonValue};
+use sip_core::{Header, ReasonValue, reason_header};
 
 /// The header that ties a SIP call to its transfer.
 pub const TRANSFER_HEADER: &str = "X-ASAPP-CallTransferId";
 
-/// Reason (RFC 3326) of a BYE that ends a call whose agent is done.
+/// Of a BYE that ends a call whose agent is done.
 pub(super) fn completed() -> Vec<Header> {
-    vec![header(
-        "SIP;cause=200;text=\"completed\", Q.850;cause=16;text=\"Normal call clearing\"",
-    )]
+    crossing(&[
+        ReasonValue::sip(200, "completed"),
+        ReasonValue::q850(16, "Normal call clearing"),
+    ])
 }
 
-/// Reason of a BYE after a hand-back that failed with this status.
+/// Of a BYE after a hand-back that failed with this status.
 pub(super) fn return_failed(status: u16) -> Vec<Header> {
-    vec![header(format!("SIP;cause={status};text=\"return failed\""))]
+    crossing(&[ReasonValue::sip(status, "return failed")])
 }
 
-/// Reason of a BYE for an answer that cannot be used.
+/// Of a BYE for an answer that cannot be used.
 pub(super) fn bad_answer() -> Vec<Header> {
-    vec![header("SIP;cause=488;text=\"Not Acceptable Here\"")]
+    crossing(&[ReasonValue::sip(488, "Not Acceptable Here")])
 }
 
-/// Reason of a BYE after silence.
+/// Of a BYE after silence.
 pub(super) fn media_timeout() -> Vec<Header> {
-    vec![header(
-        "SIP;cause=408;text=\"no media\", Q.850;cause=102;text=\"Recovery on timer expiry\"",
-    )]
+    crossing(&[
+        ReasonValue::sip(408, "no media"),
+        ReasonValue::q850(102, "Recovery on timer expiry"),
+    ])
 }
 
-/// Reason of a BYE that an operator asked for.
+/// Of a BYE that an operator asked for.
 pub(super) fn operator() -> Vec<Header> {
-    vec![header("Q.850;cause=31;text=\"ended by operator\"")]
+    crossing(&[ReasonValue::q850(31, "ended by operator")])
 }
 
-/// The same Reason values on the other leg's BYE.
+/// The same values on the other leg's BYE.
 pub(super) fn crossing(reasons: &[ReasonValue]) -> Vec<Header> {
-    let values: Vec<String> = reasons.iter().map(value).collect();
-    if values.is_empty() {
-        Vec::new()
-    } else {
-        vec![header(values.join(", "))]
-    }
-}
-
-fn value(reason: &ReasonValue) -> String {
-    let mut value = reason.protocol.clone();
-    if let Some(cause) = reason.cause {
-        value.push_str(&format!(";cause={cause}"));
-    }
-    if let Some(text) = &reason.text {
-        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        value.push_str(&format!(";text=\"{quoted}\""));
-    }
-    value
-}
-
-fn header(value: impl Into<Bytes>) -> Header {
-    Header::new("Reason", value)
+    reason_header(reasons).into_iter().collect()
 }
