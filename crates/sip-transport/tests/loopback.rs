@@ -281,6 +281,33 @@ async fn two_requests_in_one_segment_are_both_answered() {
 }
 
 #[tokio::test]
+async fn cancel_in_the_same_segment_as_its_invite_finds_the_call() {
+    let (node, mut events) = node(1, TransportOptions::default()).await;
+    let mut stream = TcpStream::connect(address(&node, Transport::Tcp))
+        .await
+        .unwrap();
+    let request = |method: &str, more: &str| {
+        format!(
+            "{method} sip:agent@127.0.0.1 SIP/2.0\r\n\
+             Via: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bKcancelled\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=f\r\nTo: <sip:agent@127.0.0.1>\r\n\
+             Call-ID: cancelled\r\nCSeq: 1 {method}\r\n{more}Content-Length: 0\r\n\r\n"
+        )
+    };
+    let both = request("INVITE", "Contact: <sip:a@127.0.0.1:9;transport=tcp>\r\n")
+        + &request("CANCEL", "");
+    stream.write_all(both.as_bytes()).await.unwrap();
+    next(&mut events).await;
+    assert!(matches!(
+        next(&mut events).await.1,
+        LegEvent::Cancelled { .. }
+    ));
+    let answers = read_until(&mut stream, "CSeq: 1 CANCEL").await;
+    assert!(answers.contains("SIP/2.0 200 OK"), "{answers}");
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn keep_alive_is_answered_by_one_line_break() {
     let (callee, _events) = node(1, TransportOptions::default()).await;
     let mut stream = TcpStream::connect(address(&callee, Transport::Tcp))
