@@ -152,20 +152,91 @@ const fn initial(byte: u8) -> usize {
     byte as usize % INITIALS
 }
 
+/// For each entry of `TABLE`, the key of its name.
+const KEYS: [(u64, u64); TABLE.len()] = keys();
+/// A name no longer than this is all in its key.
+const KEYED: usize = 16;
+
+const fn keys() -> [(u64, u64); TABLE.len()] {
+    let mut keys = [(0, 0); TABLE.len()];
+    let mut entry = 0;
+    while entry < TABLE.len() {
+        keys[entry] = key(TABLE[entry].1.as_bytes());
+        entry += 1;
+    }
+    keys
+}
+
+/// The first and the last bytes of a name, which may overlap, letters in lower case.
+#[inline]
+const fn key(name: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        return (lower(first), lower(last));
+    }
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return (lower(first as u64), lower(last as u64));
+    }
+    let short = match *name {
+        [one] => [one, 0, 0, 0],
+        [one, two] => [one, two, 0, 0],
+        [one, two, three] => [one, two, three, 0],
+        _ => [0; 4],
+    };
+    (lower(u32::from_le_bytes(short) as u64), 0)
+}
+
+/// Sets bit 5 of each byte that has bit 6: letters become small, and no other byte of a name a letter.
+#[inline]
+const fn lower(word: u64) -> u64 {
+    word | (word & 0x4040_4040_4040_4040) >> 1
+}
+
 /// Finds the table entry of a name in any case and form.
+#[inline]
 pub(crate) fn classify(name: &[u8]) -> Id {
     let (Some(&first), Some(row)) = (name.first(), FIRST.get(name.len())) else {
         return Id::Other;
     };
     let mut entry = row[initial(first)];
-    while let Some((id, known)) = TABLE.get(usize::from(entry)) {
-        if same_name(known.as_bytes(), name) {
-            return *id;
+    if entry == NONE {
+        return Id::Other;
+    }
+    let wanted = key(name);
+    while let Some(known) = KEYS.get(usize::from(entry)) {
+        let (id, spelled) = TABLE[usize::from(entry)];
+        if *known == wanted && (name.len() <= KEYED || same_name(spelled.as_bytes(), name)) {
+            return id;
         }
         entry = NEXT[usize::from(entry)];
     }
     Id::Other
 }
+
+/// The length and table entry of the name that a line begins with, where a colon ends it at once
+/// and it is in the table.
+#[inline]
+pub(crate) fn known_name(line: &[u8]) -> Option<(u16, Id)> {
+    let mut at = 0;
+    while let Some((eight, _)) = line.get(at..)?.split_first_chunk() {
+        let colons = u64::from_le_bytes(*eight) ^ COLONS;
+        // The lowest bit set is of the first byte that is zero here; later ones are not exact.
+        let found = colons.wrapping_sub(EACH) & !colons & EACH << 7;
+        if found != 0 {
+            let len = at + found.trailing_zeros() as usize / 8;
+            let id = classify(line.get(..len)?);
+            let len = u16::try_from(len).ok()?;
+            return (id != Id::Other).then_some((len, id));
+        }
+        at += 8;
+    }
+    None
+}
+
+/// One in each byte, and a colon in each.
+const EACH: u64 = u64::MAX / 255;
+const COLONS: u64 = EACH * b':' as u64;
 
 impl PartialEq for HeaderName<'_> {
     fn eq(&self, other: &Self) -> bool {

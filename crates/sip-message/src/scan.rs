@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 
 use crate::grammar::{after_sws, decimal, is_lws, is_token_byte, run, trim_end};
 use crate::message::{Entry, Fields, Start};
-use crate::name::{Id, classify};
+use crate::name::{Id, classify, known_name};
 use crate::{Limits, Message, Method, ParseError};
 
 /// The start line of a message and where its head ends; its fields are kept apart.
@@ -221,6 +221,15 @@ fn field_line(bytes: &[u8], line: Range<usize>, fields: &mut Fields) -> Result<(
         (folded.value, folded.value_end) = (offset(value.start), offset(value.end));
         return Ok(());
     }
+    if let Some((name_len, id)) = known_name(text) {
+        fields.push(entry(
+            line,
+            name_len,
+            &text[usize::from(name_len) + 1..],
+            id,
+        ));
+        return Ok(());
+    }
     let (name, rest) = run(text, is_token_byte);
     let after_name = after_sws(rest);
     let (false, [b':', value @ ..]) = (name.is_empty(), after_name) else {
@@ -230,16 +239,22 @@ fn field_line(bytes: &[u8], line: Range<usize>, fields: &mut Fields) -> Result<(
     let Ok(name_len) = u16::try_from(name.len()) else {
         return Err(ParseError::new("header name too long", line.start));
     };
+    fields.push(entry(line, name_len, value, classify(name)));
+    Ok(())
+}
+
+/// The field of a line, of which `value` is what follows the colon.
+#[inline]
+fn entry(line: Range<usize>, name_len: u16, value: &[u8], id: Id) -> Entry {
     let value = after_sws(value);
     let value_start = line.end - value.len();
-    fields.push(Entry {
+    Entry {
         line: offset(line.start),
         value: offset(value_start),
         value_end: offset(value_start + trim_end(value).len()),
         name_len,
-        id: classify(name),
-    });
-    Ok(())
+        id,
+    }
 }
 
 /// The range without white space at either end.

@@ -16,6 +16,6 @@ pub use params::{Param, Params};
 pub use scalar::{CSeq, RAck};
 pub use via::Via;
 
-pub(crate) use params::params_end;
+pub(crate) use params::{params_end, params_noting};
 pub(crate) use scalar::decimal_field;
 pub(crate) use via::literal;

@@ -8,19 +8,29 @@ use bytes::Bytes;
 use nom::sequence::delimited;
 use nom::{IResult, Parser};
 
-use super::via::range_in;
-use super::{Params, params_end};
+use super::via::{range_in, value_in};
+use super::{Params, params_noting};
 use crate::grammar::{is_lws, is_token_byte, mark, quoted_string, run, run1, sws, trim, until};
 use crate::{ParseError, Uri, list};
 
 /// A display name, a URI and parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct NameAddr {
-    raw: Bytes,
-    display: Range<usize>,
+    /// Lies in the bytes of the whole value.
     uri: Uri,
+    display: Range<usize>,
     params: usize,
+    /// The value of `tag`, empty without one.
+    tag: Range<usize>,
 }
+
+impl PartialEq for NameAddr {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for NameAddr {}
 
 impl NameAddr {
     /// Reads one value, folds allowed. Without angle brackets, parameters belong to the header and
@@ -30,25 +40,25 @@ impl NameAddr {
         let parsed = bracketed(&raw).or_else(|_| bare(&raw));
         let (rest, (display, uri)) = parsed.map_err(|_| ParseError::new("address malformed", 0))?;
         let params = raw.len() - rest.len();
-        params_end(rest, "address parameter malformed", params)?;
-        let display = range_in(&raw, display);
-        let uri = Uri::from_bytes(raw.slice_ref(uri))?;
+        let tag = params_noting(rest, b"tag", "address parameter malformed", params)?;
+        let (display, tag) = (range_in(&raw, display), value_in(&raw, tag));
+        let place = range_in(&raw, uri);
         Ok(Self {
+            uri: Uri::within(raw, place)?,
             display,
-            uri,
             params,
-            raw,
+            tag,
         })
     }
 
     /// The value, byte for byte.
     pub fn as_bytes(&self) -> &Bytes {
-        &self.raw
+        self.uri.around()
     }
 
     /// The display name without quotes and escapes; absent or empty gives `None`.
     pub fn display(&self) -> Option<Cow<'_, [u8]>> {
-        let text = list::unquote(&self.raw[self.display.clone()]);
+        let text = list::unquote(&self.as_bytes()[self.display.clone()]);
         (!text.is_empty()).then_some(text)
     }
 
@@ -59,25 +69,27 @@ impl NameAddr {
 
     /// The header parameters (those of the URI belong to it).
     pub fn params(&self) -> Params<'_> {
-        Params::new(&self.raw[self.params..])
+        Params::new(&self.as_bytes()[self.params..])
     }
 
     /// The `tag` parameter of From and To (section 19.3).
     pub fn tag(&self) -> Option<&[u8]> {
-        self.params().get("tag").filter(|tag| !tag.is_empty())
+        Some(&self.as_bytes()[self.tag.clone()]).filter(|tag| !tag.is_empty())
     }
 
     /// The value without its `tag` parameter, the rest byte for byte.
     pub fn without_tag(&self) -> Bytes {
         let Some(tag) = self.params().find("tag") else {
-            return self.raw.clone();
+            return self.as_bytes().clone();
         };
-        let name = range_in(&self.raw, tag.name);
+        let name = range_in(self.as_bytes(), tag.name);
         let end = tag
             .value
-            .map_or(name.end, |value| range_in(&self.raw, value).end);
-        let start = memchr::memrchr(b';', &self.raw[..name.start]).unwrap_or(name.start);
-        [&self.raw[..start], &self.raw[end..]].concat().into()
+            .map_or(name.end, |value| range_in(self.as_bytes(), value).end);
+        let start = memchr::memrchr(b';', &self.as_bytes()[..name.start]).unwrap_or(name.start);
+        [&self.as_bytes()[..start], &self.as_bytes()[end..]]
+            .concat()
+            .into()
     }
 }
 

@@ -70,14 +70,28 @@ impl<'a> Params<'a> {
 /// Checks that `input` is parameters and nothing else.
 #[inline]
 pub(crate) fn params_end(input: &[u8], what: &'static str, at: usize) -> Result<(), ParseError> {
-    let mut rest = input;
+    params_noting(input, b"", what, at).map(|_| ())
+}
+
+/// As [`params_end`], with the first parameter of that name.
+#[inline]
+pub(crate) fn params_noting<'a>(
+    input: &'a [u8],
+    name: &[u8],
+    what: &'static str,
+    at: usize,
+) -> Result<Option<Param<'a>>, ParseError> {
+    let (mut rest, mut noted) = (input, None);
     while !rest.is_empty()
-        && let Ok((after, _)) = param(rest)
+        && let Ok((after, param)) = param(rest)
     {
+        if noted.is_none() && same_name(param.name, name) {
+            noted = Some(param);
+        }
         rest = after;
     }
     match after_sws(rest) {
-        [] => Ok(()),
+        [] => Ok(noted),
         rest => Err(ParseError::new(what, at + input.len() - rest.len())),
     }
 }

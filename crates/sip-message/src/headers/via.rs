@@ -6,9 +6,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use nom::IResult;
 
-use super::{Params, params_end};
-use crate::ParseError;
-use crate::grammar::{decimal, host, lws, no_match, number, separator, sws, token};
+use super::{Params, params_noting};
+use crate::grammar::{after_sws, decimal, host, lws, no_match, number, separator, sws, token};
+use crate::{Param, ParseError};
 
 /// One Via value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Via {
     host: Range<usize>,
     port: Option<u16>,
     params: usize,
+    /// The value of `branch`, empty without one.
+    branch: Range<usize>,
 }
 
 struct Head<'a> {
@@ -30,10 +32,16 @@ struct Head<'a> {
 #[inline]
 fn head(input: &[u8]) -> IResult<&[u8], Head<'_>> {
     let slash = separator(b'/');
-    let (rest, _name) = token(input)?;
-    let (rest, _) = slash(rest)?;
-    let (rest, _version) = token(rest)?;
-    let (rest, _) = slash(rest)?;
+    let rest = match input.strip_prefix(b"SIP/2.0/") {
+        // As nearly all write it; white space may still follow.
+        Some(rest) => after_sws(rest),
+        None => {
+            let (rest, _name) = token(input)?;
+            let (rest, _) = slash(rest)?;
+            let (rest, _version) = token(rest)?;
+            slash(rest)?.0
+        }
+    };
     let (rest, transport) = token(rest)?;
     let (rest, _) = lws(rest)?;
     let (rest, host) = host(rest)?;
@@ -65,7 +73,8 @@ impl Via {
     pub fn parse(raw: Bytes) -> Result<Self, ParseError> {
         let (rest, found) = head(&raw).map_err(|_| ParseError::new("Via malformed", 0))?;
         let params = raw.len() - rest.len();
-        params_end(rest, "Via parameter malformed", params)?;
+        let branch = params_noting(rest, b"branch", "Via parameter malformed", params)?;
+        let branch = value_in(&raw, branch);
         let transport = range_in(&raw, found.transport);
         let host = range_in(&raw, found.host);
         let port = found.port;
@@ -74,6 +83,7 @@ impl Via {
             host,
             port,
             params,
+            branch,
             raw,
         })
     }
@@ -110,9 +120,7 @@ impl Via {
 
     /// The transaction's branch (section 8.1.1.7).
     pub fn branch(&self) -> Option<&[u8]> {
-        self.params()
-            .get("branch")
-            .filter(|branch| !branch.is_empty())
+        Some(&self.raw[self.branch.clone()]).filter(|branch| !branch.is_empty())
     }
 
     /// The source address that the next hop noted.
@@ -182,4 +190,12 @@ pub(crate) fn literal(host: &[u8]) -> Option<IpAddr> {
 pub(crate) fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     start..start + part.len()
+}
+
+/// Where the value of a parameter lies in `whole`; nowhere without one.
+#[inline]
+pub(crate) fn value_in(whole: &[u8], param: Option<Param<'_>>) -> Range<usize> {
+    param
+        .and_then(|param| param.value)
+        .map_or(0..0, |value| range_in(whole, value))
 }

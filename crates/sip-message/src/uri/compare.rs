@@ -10,15 +10,15 @@ impl PartialEq for Uri {
     fn eq(&self, other: &Self) -> bool {
         if !self.is_sip() || !other.is_sip() {
             return self.scheme().eq_ignore_ascii_case(other.scheme())
-                && self.raw[self.scheme..] == other.raw[other.scheme..];
+                && self.text()[self.parts.scheme..] == other.text()[other.parts.scheme..];
         }
-        if self.raw == other.raw {
+        if self.text() == other.text() {
             return true;
         }
         self.is_sips() == other.is_sips()
             && is_comparable(self)
             && is_comparable(other)
-            && self.port == other.port
+            && self.parts.port == other.parts.port
             && same_host(self, other)
             && same_user(self, other)
             && params_match(self, other)
@@ -39,8 +39,10 @@ fn same_host(one: &Uri, other: &Uri) -> bool {
 
 /// The user information is compared with its case, and with its password.
 fn same_user(one: &Uri, other: &Uri) -> bool {
-    match (&one.user, &other.user) {
-        (Some(a), Some(b)) => Unescaped(&one.raw[a.clone()]).eq(Unescaped(&other.raw[b.clone()])),
+    match (&one.parts.user, &other.parts.user) {
+        (Some(a), Some(b)) => {
+            Unescaped(&one.text()[a.clone()]).eq(Unescaped(&other.text()[b.clone()]))
+        }
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     }

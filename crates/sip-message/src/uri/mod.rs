@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -16,7 +17,18 @@ use crate::{Param, ParseError};
 /// for sip and sips, byte by byte for other schemes.
 #[derive(Debug, Clone)]
 pub struct Uri {
-    raw: Bytes,
+    /// The bytes that the URI lies in: itself alone, or the value of a header field.
+    around: Bytes,
+    /// Where in them it lies; the ranges of its parts count from there.
+    place: Range<usize>,
+    /// The URI's own bytes, made when asked for, where there are others around it.
+    own: OnceLock<Bytes>,
+    parts: Parts,
+}
+
+/// Where the parts of a URI are.
+#[derive(Debug, Clone)]
+struct Parts {
     scheme: usize,
     user: Option<Range<usize>>,
     host: Range<usize>,
@@ -41,17 +53,43 @@ impl Uri {
 
     /// Reads a URI, sharing the bytes.
     pub fn from_bytes(raw: Bytes) -> Result<Self, ParseError> {
-        parse::uri(raw)
+        let place = 0..raw.len();
+        Self::within(raw, place)
+    }
+
+    /// Reads the URI that lies in other bytes.
+    #[inline]
+    pub(crate) fn within(around: Bytes, place: Range<usize>) -> Result<Self, ParseError> {
+        let parts = parse::uri(&around[place.clone()])?;
+        Ok(Self {
+            around,
+            place,
+            own: OnceLock::new(),
+            parts,
+        })
+    }
+
+    /// The bytes that the URI lies in.
+    pub(crate) fn around(&self) -> &Bytes {
+        &self.around
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.around[self.place.clone()]
     }
 
     /// The URI, byte for byte.
     pub fn as_bytes(&self) -> &Bytes {
-        &self.raw
+        if self.place.len() == self.around.len() {
+            return &self.around;
+        }
+        self.own
+            .get_or_init(|| self.around.slice(self.place.clone()))
     }
 
     /// The scheme as spelled.
     pub fn scheme(&self) -> &[u8] {
-        &self.raw[..self.scheme]
+        &self.text()[..self.parts.scheme]
     }
 
     /// Whether the scheme is sip or sips.
@@ -66,7 +104,7 @@ impl Uri {
 
     /// The user part as spelled, with its parameters, without a password; the number of a tel URI.
     pub fn user(&self) -> Option<&[u8]> {
-        let info = &self.raw[self.user.clone()?];
+        let info = &self.text()[self.parts.user.clone()?];
         let end = if self.is_sip() {
             memchr::memchr(b':', info)
         } else {
@@ -82,7 +120,7 @@ impl Uri {
 
     /// The host of a sip or sips URI as spelled, an IPv6 address with its brackets; else empty.
     pub fn host(&self) -> &[u8] {
-        &self.raw[self.host.clone()]
+        &self.text()[self.parts.host.clone()]
     }
 
     /// The host when it is a literal address.
@@ -92,12 +130,12 @@ impl Uri {
 
     /// The port, if given.
     pub fn port(&self) -> Option<u16> {
-        self.port
+        self.parts.port
     }
 
     /// The parameters in order, flags included.
     pub fn params(&self) -> impl Iterator<Item = Param<'_>> {
-        parse::params(&self.raw[self.params.clone()])
+        parse::params(&self.text()[self.parts.params.clone()])
     }
 
     /// The value as spelled of the parameter of that name, in any case; empty for a flag.
@@ -109,7 +147,10 @@ impl Uri {
 
     /// The embedded headers percent-decoded, in order; names may repeat.
     pub fn headers(&self) -> impl Iterator<Item = EmbeddedHeader<'_>> {
-        let raw = self.raw.get(self.params.end + 1..).unwrap_or_default();
+        let raw = self
+            .text()
+            .get(self.parts.params.end + 1..)
+            .unwrap_or_default();
         raw.split(|&byte| byte == b'&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
@@ -128,15 +169,18 @@ impl Uri {
 
     /// The URI without `?headers`, the rest byte for byte.
     pub fn without_headers(&self) -> Self {
+        let start = self.place.start;
         Self {
-            raw: self.raw.slice(..self.params.end),
-            ..self.clone()
+            around: self.around.clone(),
+            place: start..start + self.parts.params.end,
+            own: OnceLock::new(),
+            parts: self.parts.clone(),
         }
     }
 }
 
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.raw))
+        f.write_str(&String::from_utf8_lossy(self.text()))
     }
 }

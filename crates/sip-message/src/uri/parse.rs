@@ -1,14 +1,14 @@
 //! Reading of URIs.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
-use bytes::Bytes;
-
-use super::Uri;
+use super::{Parts, Uri};
 use crate::grammar::{decimal, ends_user, is_forbidden_in_uri, is_scheme_byte, run};
 use crate::{Param, ParseError};
 
-pub(super) fn uri(raw: Bytes) -> Result<Uri, ParseError> {
+#[inline]
+pub(super) fn uri(raw: &[u8]) -> Result<Parts, ParseError> {
     if raw.starts_with(b"sip:") && raw.len() > 4 {
         return sip(raw, 3);
     }
@@ -16,22 +16,22 @@ pub(super) fn uri(raw: Bytes) -> Result<Uri, ParseError> {
 }
 
 #[cold]
-fn any_scheme(raw: Bytes) -> Result<Uri, ParseError> {
-    let (scheme, _) = run(&raw, is_scheme_byte);
+fn any_scheme(raw: &[u8]) -> Result<Parts, ParseError> {
+    let (scheme, _) = run(raw, is_scheme_byte);
     let starts_well = scheme.first().is_some_and(u8::is_ascii_alphabetic);
     let scheme = scheme.len();
     if !starts_well || raw.get(scheme) != Some(&b':') || scheme + 1 == raw.len() {
-        let what = match memchr::memchr(b':', &raw) {
+        let what = match memchr::memchr(b':', raw) {
             Some(_) => "URI scheme malformed",
             None => "URI without scheme",
         };
-        return Err(malformed(&raw, what, 0));
+        return Err(malformed(raw, what, 0));
     }
     if raw[..scheme].eq_ignore_ascii_case(b"sip") || raw[..scheme].eq_ignore_ascii_case(b"sips") {
         return sip(raw, scheme);
     }
     if raw.iter().any(|&byte| is_forbidden_in_uri(byte)) {
-        return Err(malformed(&raw, "URI malformed", 0));
+        return Err(malformed(raw, "URI malformed", 0));
     }
     Ok(opaque(raw, scheme))
 }
@@ -45,51 +45,49 @@ fn malformed(raw: &[u8], what: &'static str, at: usize) -> ParseError {
     }
 }
 
-fn opaque(raw: Bytes, scheme: usize) -> Uri {
+fn opaque(raw: &[u8], scheme: usize) -> Parts {
     let end = raw.len();
     let tel = raw[..scheme].eq_ignore_ascii_case(b"tel");
     let params = if tel {
-        memchr::memchr(b';', &raw).unwrap_or(end)
+        memchr::memchr(b';', raw).unwrap_or(end)
     } else {
         end
     };
     let user = tel.then_some(scheme + 1..params);
-    Uri {
+    Parts {
         scheme,
         user,
         host: end..end,
         port: None,
         params: params..end,
-        raw,
     }
 }
 
-fn sip(raw: Bytes, scheme: usize) -> Result<Uri, ParseError> {
+fn sip(raw: &[u8], scheme: usize) -> Result<Parts, ParseError> {
     let from = scheme + 1;
     let (user, after) = run(&raw[from..], |byte| !ends_user(byte));
     let at_sign = matches!(after, [b'@', ..]).then_some(from + user.len());
     let host_start = at_sign.map_or(from, |at| at + 1);
     let Some((host, port, rest)) = host_port(&raw[host_start..]) else {
-        return Err(malformed(&raw, "URI host malformed", host_start));
+        return Err(malformed(raw, "URI host malformed", host_start));
     };
     let host = host_start..host_start + host.len();
     let (mut params, params_start) = (rest, raw.len() - rest.len());
     if !rest.is_empty() {
         if rest.iter().any(|&byte| is_forbidden_in_uri(byte)) {
-            return Err(malformed(&raw, "URI malformed", params_start));
+            return Err(malformed(raw, "URI malformed", params_start));
         }
         params = split_at_byte(rest, b'?').0;
     }
     if at_sign == Some(from) {
         return Err(ParseError::new("URI with an empty user", from));
     }
-    Ok(Uri {
+    Ok(Parts {
         scheme,
         user: at_sign.map(|at| from..at),
         host,
         port,
         params: params_start..params_start + params.len(),
-        raw,
     })
 }
 
@@ -149,22 +147,24 @@ pub(super) fn hex_pair(text: &[u8]) -> Option<u8> {
 }
 
 pub(super) fn without_param(uri: &Uri, name: &str) -> Uri {
-    let mut raw = uri.raw[..uri.params.start].to_vec();
-    for param in uri.raw[uri.params.clone()]
-        .split(|&byte| byte == b';')
-        .skip(1)
-    {
+    let (text, old) = (uri.text(), uri.parts.params.clone());
+    let mut raw = text[..old.start].to_vec();
+    for param in text[old.clone()].split(|&byte| byte == b';').skip(1) {
         let (spelled, _) = split_at_byte(param, b'=');
         if !spelled.eq_ignore_ascii_case(name.as_bytes()) {
             raw.push(b';');
             raw.extend_from_slice(param);
         }
     }
-    let params = uri.params.start..raw.len();
-    raw.extend_from_slice(&uri.raw[uri.params.end..]);
+    let params = old.start..raw.len();
+    raw.extend_from_slice(&text[old.end..]);
     Uri {
-        raw: raw.into(),
-        params,
-        ..uri.clone()
+        place: 0..raw.len(),
+        around: raw.into(),
+        own: OnceLock::new(),
+        parts: Parts {
+            params,
+            ..uri.parts.clone()
+        },
     }
 }
