@@ -399,3 +399,21 @@ fn names_are_the_same_in_any_form() {
     assert_ne!(HeaderName::from("X-A"), HeaderName::from("X-B"));
     assert_ne!(HeaderName::from("Via"), HeaderName::from("To"));
 }
+
+#[test]
+fn a_name_is_known_in_any_case_but_not_by_bytes_that_only_look_alike() {
+    assert_eq!(HeaderName::from("cALL-id"), HeaderName::CallId);
+    assert_eq!(
+        HeaderName::from("content-TRANSFER-encoding"),
+        HeaderName::ContentTransferEncoding
+    );
+    for other in [
+        "Call\rID",
+        "CSe1",
+        "V\0",
+        "Content-Transfer_Encoding",
+        "Content-Tran-fer-Encoding",
+    ] {
+        assert!(matches!(HeaderName::from(other), HeaderName::Other(_)));
+    }
+}

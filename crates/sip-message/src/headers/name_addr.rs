@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use nom::sequence::delimited;
-use nom::{IResult, Parser};
+use nom::IResult;
 
 use super::via::{range_in, value_in};
 use super::{Params, params_noting};
-use crate::grammar::{is_lws, is_token_byte, mark, quoted_string, run, run1, sws, trim, until};
+use crate::grammar::{
+    after_sws, is_lws, is_token_byte, mark, no_match, quoted_string, run, run1, trim, until,
+};
 use crate::{ParseError, Uri, list};
 
 /// A display name, a URI and parameters.
@@ -97,8 +98,11 @@ impl NameAddr {
 #[inline]
 fn bracketed(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
     let (rest, display) = display_name(input)?;
-    let (rest, _) = sws(rest)?;
-    let (rest, address) = delimited(mark(b'<'), until(b'>'), mark(b'>')).parse(rest)?;
+    let [b'<', rest @ ..] = after_sws(rest) else {
+        return no_match(rest);
+    };
+    let (rest, address) = until(b'>')(rest)?;
+    let (rest, _) = mark(b'>')(rest)?;
     Ok((rest, (trim(display), address)))
 }
 

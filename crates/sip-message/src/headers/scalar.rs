@@ -2,7 +2,7 @@
 
 use nom::Parser;
 
-use crate::grammar::{decimal, lws, number, token};
+use crate::grammar::{after_sws, decimal, lws, number, run, token};
 use crate::{Method, ParseError};
 
 /// `CSeq` (RFC 3261 section 20.16).
@@ -17,13 +17,18 @@ pub struct CSeq {
 impl CSeq {
     /// Reads the value, folds allowed.
     pub fn parse(raw: &[u8]) -> Result<Self, ParseError> {
-        match (number, lws, token).parse(raw) {
-            Ok(([], (number, _, method))) if number < 1 << 31 => match Method::parse(method) {
-                Some(method) => Ok(Self { number, method }),
-                None => Err(ParseError::new("CSeq malformed", 0)),
-            },
-            _ => Err(ParseError::new("CSeq malformed", 0)),
+        Self::read(raw).ok_or(ParseError::new("CSeq malformed", 0))
+    }
+
+    fn read(raw: &[u8]) -> Option<Self> {
+        let (digits, rest) = run(raw, |byte| byte.is_ascii_digit());
+        let number = decimal(digits).filter(|number| *number < 1 << 31)?;
+        let method = after_sws(rest);
+        if method.len() == rest.len() {
+            return None;
         }
+        let method = Method::parse(method)?;
+        Some(Self { number, method })
     }
 }
 
