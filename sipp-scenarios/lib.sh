@@ -35,15 +35,19 @@ build() {
   [ -n "${HANDBACK:-}" ] || (cd "$root" && cargo build --release -q -p handback)
 }
 
-# Sets `port` to one that nothing uses, for UDP and TCP.
+# Sets `port` to one that nothing uses, for UDP and TCP, with the three after it: SIPp takes its media port and the
+# next ones. Below the ports that the system hands out, and below those of the gateways' media.
 free_port() {
+  local used offset
   while :; do
-    port=$((30000 + RANDOM % 14000 * 2))
+    port=$((10000 + RANDOM % 5000 * 4))
     case "$taken" in *" $port "*) continue ;; esac
-    if ! cat /proc/net/{udp,udp6,tcp,tcp6} 2>/dev/null | awk '{print $2}' | grep -q ":$(printf %04X "$port")$"; then
-      taken="$taken$port "
-      return
-    fi
+    used=$(cat /proc/net/{udp,udp6,tcp,tcp6} 2>/dev/null | awk '{print $2}')
+    for offset in 0 1 2 3; do
+      ! grep -q ":$(printf %04X $((port + offset)))$" <<<"$used" || continue 2
+    done
+    taken="$taken$port "
+    return
   done
 }
 
