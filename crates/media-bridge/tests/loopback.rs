@@ -22,15 +22,22 @@ use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ports of this process's next plane; each test runs in a process or thread of its own.
+/// A plane on ports that nobody uses at this moment.
 fn plane(pairs: u16) -> MediaPlane {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = (std::process::id() % 200) as u16 * 100;
-    let start = 42_000 + (spread + NEXT.fetch_add(pairs * 2, Ordering::Relaxed)) % 18_000;
+    let is_free = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let ports = std::iter::repeat_with(|| {
+        let start = 10_000 + (spread + NEXT.fetch_add(pairs * 2, Ordering::Relaxed)) % 18_000;
+        start..=start + pairs * 2 - 1
+    })
+    .take(500)
+    .find(|ports| ports.clone().all(is_free))
+    .expect("free ports");
     let config = MediaConfig {
         listen: Ipv4Addr::LOCALHOST.into(),
         advertise: None,
-        ports: start..=start + pairs * 2 - 1,
+        ports,
         shards: 1,
     };
     MediaPlane::start(config, Clock::start()).unwrap()
