@@ -17,8 +17,8 @@ pub struct FormedRequest {
 }
 
 /// Names that an embedded header may not set: they are the dialog's, the transport's, or they say
-/// who calls. Those that end in `*` stand for all names that begin so.
-const NOT_FROM_A_URI: [&str; 39] = [
+/// who calls. User-Agent is our own, and there can be one only. Those that end in `*` stand for all names that begin so.
+const NOT_FROM_A_URI: [&str; 34] = [
     "from",
     "f",
     "to",
@@ -53,11 +53,6 @@ const NOT_FROM_A_URI: [&str; 39] = [
     "x-asapp-calltransferid",
     "body",
     "user-agent",
-    "server",
-    "session-expires",
-    "x",
-    "min-se",
-    "reason",
 ];
 
 /// Forms a request from a URI. What is no SIP URI is taken as it stands.
