@@ -220,6 +220,8 @@ pub(crate) fn toward(base: Flow, hop: &Uri) -> Flow {
         local: base.local,
         remote,
         connection: None,
+        // Another host must prove itself by its own address.
+        server_name: base.server_name.filter(|_| remote.ip() == base.remote.ip()),
     }
 }
 

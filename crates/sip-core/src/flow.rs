@@ -49,6 +49,11 @@ impl fmt::Display for Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
+/// The domain name that the certificate of a TLS peer must carry (RFC 5922 §7.1): the one that was
+/// resolved, not what it resolved to. Numbered by the shell, so that paths stay plain values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerName(pub u32);
+
 /// The path of a message: transport and both addresses, for streams also the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flow {
@@ -60,6 +65,9 @@ pub struct Flow {
     pub remote: SocketAddr,
     /// The connection. `None` on a stream transport means: use an open one to `remote`, or open one.
     pub connection: Option<ConnectionId>,
+    /// Whom a TLS connection that is opened for this path must prove to lead to; the remote address
+    /// itself where absent. Paths of messages that came have none.
+    pub server_name: Option<ServerName>,
 }
 
 impl Flow {
@@ -71,6 +79,7 @@ impl Flow {
             local,
             remote,
             connection: None,
+            server_name: None,
         }
     }
 

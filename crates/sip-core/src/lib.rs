@@ -22,7 +22,7 @@ mod vocabulary;
 pub use config::{Bounds, Credentials, DigestUser, EndpointConfig, TrunkRule, Unauthenticated};
 pub use digest::Algorithm;
 pub use endpoint::Endpoint;
-pub use flow::{ConnectionId, Flow, Transport};
+pub use flow::{ConnectionId, Flow, ServerName, Transport};
 pub use formed::{FormedRequest, form_request};
 pub use reason::reason_header;
 pub use transaction::Timers;

@@ -1,6 +1,7 @@
 //! Our own addresses: which one a given peer can reach, and all of them.
 
 use crate::listen::Listen;
+use crate::server_names::ServerNames;
 use sip_core::{Flow, Transport};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -14,6 +15,7 @@ const REMEMBERED: usize = 4096;
 pub(crate) struct Addresses {
     listeners: Vec<Listen>,
     routes: Mutex<HashMap<IpAddr, IpAddr>>,
+    pub(crate) server_names: ServerNames,
 }
 
 impl Addresses {
@@ -21,6 +23,7 @@ impl Addresses {
         Self {
             listeners,
             routes: Mutex::new(HashMap::new()),
+            server_names: ServerNames::default(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Addresses {
             local: self.facing(listener, remote.ip()),
             remote,
             connection: None,
+            server_name: None,
         }
     }
 

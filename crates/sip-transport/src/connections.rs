@@ -133,6 +133,7 @@ mod tests {
             local,
             remote: remote.parse().unwrap(),
             connection,
+            server_name: None,
         }
     }
 

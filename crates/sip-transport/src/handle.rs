@@ -5,7 +5,7 @@ use crate::listen::Listen;
 use crate::tap::Packet;
 use sip_core::{
     Census, Command, Counters, EndpointConfig, Flow, Invitation, LegEvent, LegId, Place, Response,
-    Transport,
+    ServerName, Transport,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -105,6 +105,29 @@ impl SipHandle {
     #[must_use]
     pub fn flow_to(&self, transport: Transport, remote: SocketAddr) -> Flow {
         self.addresses.flow_to(transport, remote)
+    }
+
+    /// The same flow to a server that was found by this name, which a TLS certificate must then carry
+    /// (RFC 5922 §7.1). `None` when more names are in use than are kept.
+    #[must_use]
+    pub fn flow_to_server(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+        name: &str,
+    ) -> Option<Flow> {
+        let server_name = Some(self.addresses.server_names.number(name)?);
+        let flow = self.addresses.flow_to(transport, remote);
+        Some(Flow {
+            server_name,
+            ..flow
+        })
+    }
+
+    /// The name behind a flow's [`ServerName`].
+    #[must_use]
+    pub fn server_name(&self, number: ServerName) -> Option<Arc<str>> {
+        self.addresses.server_names.name(number)
     }
 
     /// Every address and port that leads to us, wildcard listeners spelt out.

@@ -12,6 +12,7 @@ mod listen;
 mod options;
 mod oversize;
 mod send;
+mod server_names;
 mod tap;
 mod tcp;
 mod udp;

@@ -96,6 +96,7 @@ impl Driver {
                     local,
                     remote,
                     connection: Some(id),
+                    server_name: None,
                 };
                 tracing::trace!(%flow, length = message.on_stream().len(), "sent");
                 self.taps

@@ -78,6 +78,7 @@ pub(crate) fn adopt(
         local,
         remote,
         connection: Some(id),
+        server_name: None,
     };
     let line = Line {
         id,

@@ -67,6 +67,7 @@ fn arrival(
         local,
         remote: from,
         connection: None,
+        server_name: None,
     };
     Some(Arrival {
         flow,

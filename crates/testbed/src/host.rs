@@ -164,6 +164,7 @@ impl Host {
             local: self.address,
             remote,
             connection: None,
+            server_name: None,
         }
     }
 

@@ -171,6 +171,7 @@ impl Network {
             local: flow.remote,
             remote: flow.local,
             connection: Some(stream.connection),
+            server_name: None,
         };
         let mut rest = payload.clone();
         while !rest.is_empty() {
