@@ -85,6 +85,13 @@ pub enum AgentInput<'a> {
         /// Why not.
         error: Option<String>,
     },
+    /// The play-out queue is long, or short again (`hook.flow`).
+    Flow {
+        /// Whether the agent should hold its audio back.
+        hold: bool,
+        /// Audio that is queued.
+        queued_ms: u64,
+    },
     /// The agent's part is over: it says good-bye on its wire, and no output follows.
     Stop,
 }
@@ -162,6 +169,9 @@ pub enum AgentEvent {
         /// End on the media timeline.
         end_ms: Option<u64>,
     },
+    /// The agent has not shown a sign of life in time, and may be on its way to be lost: the caller
+    /// should not hear a dead line meanwhile.
+    Stalled,
     /// The agent is gone, without having been stopped; always its last event.
     Closed {
         /// The WebSocket close code (RFC 6455 §7.4; 1005 when the agent closed without one),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use call_control::transfer::{AccountId, Checkpoint, InputContext, TransferId};
 
+use crate::wire::EarlierTransfer;
+
 /// What is known of a call when its agent is connected.
 #[derive(Clone, Debug)]
 pub struct CallFacts {
@@ -31,6 +33,8 @@ pub struct CallFacts {
     pub resume: bool,
     /// How far that agent had got.
     pub checkpoint: Option<Checkpoint>,
+    /// The finished transfers of the same conversation, the latest first.
+    pub earlier: Vec<EarlierTransfer>,
 }
 
 /// A secret for one call. Debug does not show it.
@@ -79,6 +83,7 @@ pub(crate) mod tests {
             token: HookToken::random(),
             resume: false,
             checkpoint: None,
+            earlier: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ mod builtin;
 mod facts;
 mod hooks;
 mod twilio;
+pub mod wire;
 
 pub use agent::{Agent, AgentEvent, AgentInput, AgentOutput, Phase, Track, TransferOutcome, When};
 pub use facts::{CallFacts, HookToken};

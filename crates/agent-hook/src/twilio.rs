@@ -21,6 +21,7 @@ pub(crate) use identity::Identity;
 pub(crate) use wire_agent::WireAgent;
 
 use crate::agent::{Phase, Track, TransferOutcome};
+use crate::wire::Feature;
 
 /// Bytes of a frame on the wire: 20 ms of µ-law at 8 kHz.
 const FRAME: usize = 160;
@@ -54,6 +55,14 @@ enum ToAgent {
         accepted: bool,
         error: Option<String>,
     },
+    Flow {
+        hold: bool,
+        queued_ms: u64,
+    },
+    Error {
+        code: &'static str,
+        message: &'static str,
+    },
     Welcome(Features),
     Stop,
 }
@@ -65,6 +74,8 @@ struct Features {
     tracks: bool,
     /// Transcripts will come.
     transcript: bool,
+    /// `hook.flow` when the play-out queue is long.
+    flow: bool,
     /// Marks with `played` and `sample`.
     marks2: bool,
 }
@@ -74,6 +85,7 @@ impl Features {
     const ALL: Self = Self {
         tracks: true,
         transcript: true,
+        flow: true,
         marks2: true,
     };
 
@@ -84,6 +96,7 @@ impl Features {
             match name {
                 "tracks" => features.tracks = true,
                 "transcript" => features.transcript = true,
+                "flow" => features.flow = true,
                 "marks2" => features.marks2 = true,
                 _ => {}
             }
@@ -91,14 +104,15 @@ impl Features {
         features
     }
 
-    fn names(self) -> Vec<&'static str> {
+    fn list(self) -> Vec<Feature> {
         let all = [
-            (self.tracks, "tracks"),
-            (self.transcript, "transcript"),
-            (self.marks2, "marks2"),
+            (self.tracks, Feature::Tracks),
+            (self.transcript, Feature::Transcript),
+            (self.flow, Feature::Flow),
+            (self.marks2, Feature::Marks2),
         ];
         all.into_iter()
-            .filter_map(|(wanted, name)| wanted.then_some(name))
+            .filter_map(|(wanted, feature)| wanted.then_some(feature))
             .collect()
     }
 }

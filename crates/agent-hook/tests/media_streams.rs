@@ -43,6 +43,7 @@ fn facts() -> CallFacts {
         token: HookToken::random(),
         resume: false,
         checkpoint: None,
+        earlier: Vec::new(),
     }
 }
 
@@ -317,11 +318,11 @@ async fn stopped_agent_gets_stop_and_a_clean_close_after_all_that_waits() {
 #[tokio::test]
 async fn hello_opts_in_to_what_both_sides_know() {
     let (mut agent, mut server, _) = connected().await;
-    server.say(json!({ "event": "hook.hello", "version": "1.0", "features": ["tracks", "flow"], "agent": "t" })).await;
+    server.say(json!({ "event": "hook.hello", "version": "1.0", "features": ["flow", "tracks", "juggling"], "agent": "t" })).await;
     let welcome = server.next().await;
     assert_eq!(
         (&welcome["version"], &welcome["features"]),
-        (&json!("1.0"), &json!(["tracks"]))
+        (&json!("1.0"), &json!(["tracks", "flow"]))
     );
     let outbound = |agent: &mut Box<dyn Agent>| {
         let input = AgentInput::Heard {

@@ -35,6 +35,7 @@ fn facts() -> CallFacts {
         token: HookToken::random(),
         resume: false,
         checkpoint: None,
+        earlier: Vec::new(),
     }
 }
 

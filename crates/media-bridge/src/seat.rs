@@ -257,8 +257,10 @@ impl Seat {
                 );
             }
             AgentEvent::Closed { .. } => self.agent = None,
-            AgentEvent::Update(_) | AgentEvent::Complete { .. } | AgentEvent::Transcript { .. } => {
-            }
+            AgentEvent::Update(_)
+            | AgentEvent::Complete { .. }
+            | AgentEvent::Transcript { .. }
+            | AgentEvent::Stalled => {}
         }
         self.outbox.push(MediaEvent::Agent(event));
     }

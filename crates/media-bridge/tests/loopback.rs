@@ -156,7 +156,8 @@ impl Agent for Recorder {
             AgentInput::Stop => AgentInput::Stop,
             AgentInput::Phase { .. }
             | AgentInput::TransferResult { .. }
-            | AgentInput::Completed { .. } => return,
+            | AgentInput::Completed { .. }
+            | AgentInput::Flow { .. } => return,
         };
         let _ = self.0.send(owned);
     }
@@ -186,6 +187,7 @@ async fn builtin(url: &str, variables: &str) -> Box<dyn Agent> {
         token: HookToken::random(),
         resume: false,
         checkpoint: None,
+        earlier: Vec::new(),
     };
     let config = HookConfig {
         urls: vec![url.to_owned()],
@@ -382,7 +384,8 @@ async fn bridged_parties_hear_each_other_and_the_agent_hears_both() {
             | AgentInput::MarkPlayed { .. }
             | AgentInput::Phase { .. }
             | AgentInput::TransferResult { .. }
-            | AgentInput::Completed { .. }) => panic!("{other:?}"),
+            | AgentInput::Completed { .. }
+            | AgentInput::Flow { .. }) => panic!("{other:?}"),
         }
     }
     assert!(tracks[0] >= 20 && tracks[1] >= 20, "{tracks:?}");

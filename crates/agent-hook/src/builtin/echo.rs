@@ -55,7 +55,8 @@ impl Agent for Echo {
             | AgentInput::MarkPlayed { .. }
             | AgentInput::Phase { .. }
             | AgentInput::TransferResult { .. }
-            | AgentInput::Completed { .. } => {}
+            | AgentInput::Completed { .. }
+            | AgentInput::Flow { .. } => {}
         }
     }
 

@@ -231,7 +231,8 @@ impl Agent for Lab {
             | AgentInput::MarkPlayed { .. }
             | AgentInput::Phase { .. }
             | AgentInput::TransferResult { .. }
-            | AgentInput::Completed { .. } => {}
+            | AgentInput::Completed { .. }
+            | AgentInput::Flow { .. } => {}
         }
     }
 

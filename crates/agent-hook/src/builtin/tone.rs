@@ -53,7 +53,8 @@ impl Agent for Tone {
             | AgentInput::MarkPlayed { .. }
             | AgentInput::Phase { .. }
             | AgentInput::TransferResult { .. }
-            | AgentInput::Completed { .. } => {}
+            | AgentInput::Completed { .. }
+            | AgentInput::Flow { .. } => {}
         }
     }
 

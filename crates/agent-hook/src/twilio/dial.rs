@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
-use super::encode::Encoder;
+use super::encode::{Encoder, StreamKind};
 use super::link::Link;
 use super::pump::Pump;
 use super::{Identity, WireAgent};
@@ -125,7 +125,10 @@ impl Dialer {
         let mut socket = self.shake_hands(url, stream).await.map_err(Box::new)?;
         let mut encoder = Encoder::new(Identity::new(facts));
         let opening = async {
-            for message in [Encoder::connected(), encoder.start(facts)] {
+            for message in [
+                Encoder::connected(),
+                encoder.start(facts, StreamKind::Conversation),
+            ] {
                 socket
                     .feed(Message::Text(Utf8Bytes::try_from(message)?))
                     .await?;

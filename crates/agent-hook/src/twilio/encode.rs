@@ -1,19 +1,17 @@
 //! Messages to the agent.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use call_control::transfer::{Checkpoint, InputContext};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{FRAME, Features, Identity, ToAgent};
 use crate::agent::{Phase, Track, TransferOutcome};
 use crate::facts::CallFacts;
-
-/// The version of the `hook.*` messages.
-const HOOK_VERSION: &str = "1.0";
+use crate::wire::{self, GatewayMessage, TrackName};
 
 /// How much audio may be queued for the caller before the newest is dropped.
 const MAX_QUEUE_MS: u32 = 600_000;
@@ -23,6 +21,9 @@ const PREBUFFER_MS: u32 = 60;
 
 /// Room for about 40 media messages; reused when the socket has taken them.
 const BUFFER: usize = 16 * 1024;
+
+/// More than a media message is long.
+const MESSAGE: usize = 512;
 
 /// Base64 of one frame.
 const FRAME_BASE64: usize = FRAME.div_ceil(3) * 4;
@@ -39,11 +40,18 @@ const FIXED: [&str; 8] = [
     "resume",
 ];
 
-/// The fields of a `hook.*` message; those that are null are left out.
-type Fields = [(&'static str, Value); 3];
-
-/// A field that is not there.
-const NONE: (&str, Value) = ("", Value::Null);
+/// What kind of stream a `start` opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamKind<'a> {
+    /// The conversation: the agent hears the caller and speaks.
+    Conversation,
+    /// Both parties of a bridged call, to listen to; the parent is the conversation's streamSid.
+    #[cfg_attr(not(test), expect(dead_code, reason = "opened with the bridge"))]
+    Bridged {
+        /// The stream that the agent had before.
+        parent: &'a str,
+    },
+}
 
 /// Writes the messages of one stream, numbering them.
 #[derive(Debug)]
@@ -68,139 +76,176 @@ impl Encoder {
 
     /// `connected`, the first message; it has no number.
     pub(super) fn connected() -> Bytes {
-        Bytes::from_static(br#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#)
+        bytes_of(&GatewayMessage::Connected(wire::Connected::default()))
     }
 
-    /// `start`, the second message, with its three copies of the inputContext (the third travels
-    /// in a webhook).
-    pub(super) fn start(&mut self, facts: &CallFacts) -> Bytes {
+    /// `start`, the second message, with two of the three copies of the inputContext (the third
+    /// travels in a webhook).
+    pub(super) fn start(&mut self, facts: &CallFacts, kind: StreamKind<'_>) -> Bytes {
+        let sequence_number = self.number();
         let Identity {
             stream_sid,
             call_sid,
             account_sid,
         } = self.identity.clone();
-        let start = json!({
-            "accountSid": account_sid,
-            "callSid": call_sid,
-            "streamSid": stream_sid,
-            "tracks": ["inbound"],
-            "mediaFormat": { "encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1 },
-            "customParameters": custom_parameters(facts),
-        });
-        let hook = hook_object(facts);
-        self.rare("start", [("start", start), ("hook", hook)])
+        let mut custom_parameters = custom_parameters(facts);
+        let mut tracks = vec![TrackName::Inbound];
+        if let StreamKind::Bridged { parent } = kind {
+            tracks.push(TrackName::Outbound);
+            custom_parameters.insert("parentStreamSid".to_owned(), parent.to_owned());
+            custom_parameters.insert("phase".to_owned(), "bridged".to_owned());
+        }
+        let start = wire::StartBody {
+            account_sid,
+            call_sid,
+            stream_sid: stream_sid.clone(),
+            tracks,
+            media_format: wire::MediaFormat::default(),
+            custom_parameters,
+        };
+        bytes_of(&GatewayMessage::Start(wire::Start {
+            sequence_number,
+            start,
+            hook: Some(hook_info(facts)),
+            stream_sid,
+        }))
     }
 
     /// One message of the call; `None` when the agent has not opted in to it.
     pub(super) fn message(&mut self, message: ToAgent, hello: Option<Features>) -> Option<Bytes> {
-        let fields = match message {
+        let message = match message {
             ToAgent::Media {
                 track,
                 timestamp_ms,
                 frame,
             } => return Some(self.media(track, timestamp_ms, &frame)),
-            ToAgent::Dtmf { digit } => {
-                return Some(self.nested(
-                    "dtmf",
-                    json!({ "track": "inbound_track", "digit": digit.to_string() }),
-                ));
-            }
+            ToAgent::Dtmf { digit } => self.dtmf(digit),
             ToAgent::Mark {
                 name,
                 played,
                 sample,
-            } => {
-                return Some(self.nested(
-                    "mark",
-                    json!({ "name": name, "played": played, "sample": sample }),
-                ));
+            } => self.mark(name, played, sample),
+            ToAgent::Stop => self.stop(),
+            ToAgent::Phase { phase, method } => {
+                GatewayMessage::Phase(phase_said(phase, method, hello?))
             }
-            ToAgent::Stop => return Some(self.stop()),
-            ToAgent::Phase { phase, method } => phase_fields(phase, method, hello?),
             ToAgent::TransferResult { outcome, code } => {
                 hello?;
-                let status = json!(outcome_name(outcome));
-                (
-                    "hook.transferResult",
-                    [("status", status), ("code", json!(code)), NONE],
-                )
+                let status = transfer_status(outcome);
+                GatewayMessage::TransferResult(wire::TransferResult { status, code })
             }
             ToAgent::Completed {
                 id,
                 accepted,
                 error,
-            } => {
-                let fields = [
-                    ("id", json!(id)),
-                    ("accepted", json!(accepted)),
-                    ("error", json!(error)),
-                ];
-                ("hook.completed", fields)
+            } => GatewayMessage::Completed(wire::Completed {
+                id,
+                accepted,
+                error,
+            }),
+            ToAgent::Flow { hold, queued_ms } => flow(hold, queued_ms, hello?)?,
+            ToAgent::Error { code, message } => {
+                hello?;
+                GatewayMessage::Error(wire::ErrorSaid {
+                    code: code.to_owned(),
+                    message: message.to_owned(),
+                })
             }
-            ToAgent::Welcome(features) => {
-                let fields = [
-                    ("version", json!(HOOK_VERSION)),
-                    ("features", json!(features.names())),
-                    NONE,
-                ];
-                ("hook.welcome", fields)
-            }
+            ToAgent::Welcome(features) => GatewayMessage::Welcome(wire::Welcome {
+                version: wire::HOOK_VERSION.to_owned(),
+                features: features.list(),
+            }),
         };
-        let (event, fields) = fields;
-        Some(self.rare(event, fields))
+        Some(self.numbered(&message))
     }
 
     /// 20 ms of audio. Chunk n has the timestamp 20·(n−1).
     fn media(&mut self, track: Track, timestamp_ms: u64, frame: &[u8; FRAME]) -> Bytes {
         let sequence = self.next();
         let buffer = &mut self.buffer;
-        if buffer.capacity() < 512 {
+        if buffer.capacity() < MESSAGE {
             buffer.reserve(BUFFER);
         }
-        let (track, chunk) = (track_name(track), timestamp_ms / 20 + 1);
-        let _ = write!(
-            buffer,
-            r#"{{"event":"media","sequenceNumber":"{sequence}","media":{{"track":"{track}","chunk":"{chunk}","timestamp":"{timestamp_ms}","payload":""#
-        );
+        buffer.put_slice(br#"{"event":"media","sequenceNumber":""#);
+        put_decimal(buffer, sequence);
+        buffer.put_slice(match track {
+            Track::Inbound => br#"","media":{"track":"inbound","chunk":""#,
+            Track::Outbound => br#"","media":{"track":"outbound","chunk":""#,
+        });
+        put_decimal(buffer, timestamp_ms / 20 + 1);
+        buffer.put_slice(br#"","timestamp":""#);
+        put_decimal(buffer, timestamp_ms);
+        buffer.put_slice(br#"","payload":""#);
         let payload = buffer.len();
         buffer.resize(payload + FRAME_BASE64, 0);
         // the slice is as long as the text, so this cannot fail
         let _ = STANDARD.encode_slice(frame, &mut buffer[payload..]);
-        let _ = write!(
-            buffer,
-            r#""}},"streamSid":"{}"}}"#,
-            self.identity.stream_sid
-        );
+        buffer.put_slice(br#""},"streamSid":""#);
+        buffer.put_slice(self.identity.stream_sid.as_bytes());
+        buffer.put_slice(br#""}"#);
         buffer.split().freeze()
     }
 
+    fn dtmf(&mut self, digit: char) -> GatewayMessage {
+        GatewayMessage::Dtmf(wire::GatewayDtmf {
+            sequence_number: self.number(),
+            dtmf: wire::DtmfBody {
+                track: "inbound_track".to_owned(),
+                digit: digit.to_string(),
+            },
+            stream_sid: self.identity.stream_sid.clone(),
+        })
+    }
+
+    fn mark(&mut self, name: String, played: bool, sample: u64) -> GatewayMessage {
+        GatewayMessage::Mark(wire::GatewayMark {
+            sequence_number: self.number(),
+            mark: wire::MarkBody {
+                name,
+                played: Some(played),
+                sample: Some(sample),
+            },
+            stream_sid: self.identity.stream_sid.clone(),
+        })
+    }
+
     /// `stop`, the last message.
-    fn stop(&mut self) -> Bytes {
+    fn stop(&mut self) -> GatewayMessage {
         let Identity {
+            stream_sid,
             call_sid,
             account_sid,
-            ..
-        } = &self.identity;
-        let stop = json!({ "accountSid": account_sid, "callSid": call_sid });
-        self.nested("stop", stop)
+        } = self.identity.clone();
+        GatewayMessage::Stop(wire::Stop {
+            sequence_number: self.number(),
+            stop: wire::StopBody {
+                account_sid,
+                call_sid,
+            },
+            stream_sid,
+        })
     }
 
-    /// A message of Twilio's form, with one object named as the event.
-    fn nested(&mut self, event: &str, object: Value) -> Bytes {
-        self.rare(event, [(event, object)])
-    }
-
-    fn rare<const N: usize>(&mut self, event: &str, fields: [(&str, Value); N]) -> Bytes {
-        let mut message = Map::new();
-        message.insert("event".to_owned(), json!(event));
-        message.insert("sequenceNumber".to_owned(), json!(self.next().to_string()));
-        for (name, value) in fields {
-            if !value.is_null() {
-                message.insert(name.to_owned(), value);
-            }
+    /// The message as text; `hook.*` messages get their number and stream here, as all others have
+    /// theirs already.
+    fn numbered(&mut self, message: &GatewayMessage) -> Bytes {
+        let text = message.to_json();
+        if !message.event().starts_with("hook.") {
+            return text.into();
         }
-        message.insert("streamSid".to_owned(), json!(self.identity.stream_sid));
-        Bytes::from(Value::Object(message).to_string())
+        let sequence = self.next();
+        let mut text = text;
+        // the closing brace
+        text.pop();
+        text.push_str(&format!(
+            r#","sequenceNumber":"{sequence}","streamSid":"{}"}}"#,
+            self.identity.stream_sid
+        ));
+        text.into()
+    }
+
+    fn number(&mut self) -> String {
+        self.next().to_string()
     }
 
     fn next(&mut self) -> u64 {
@@ -209,29 +254,46 @@ impl Encoder {
     }
 }
 
+fn bytes_of(message: &GatewayMessage) -> Bytes {
+    message.to_json().into()
+}
+
+/// Writes a number in decimal, without allocating.
+fn put_decimal(buffer: &mut BytesMut, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    buffer.put_slice(&digits[at..]);
+}
+
 /// Strings only, as Twilio has it: the scalar variables under their own names, and the whole
 /// inputContext as JSON text.
-fn custom_parameters(facts: &CallFacts) -> Map<String, Value> {
-    let mut parameters = Map::new();
-    let mut put =
-        |name: &str, value: String| parameters.insert(name.to_owned(), Value::String(value));
+pub(crate) fn custom_parameters(facts: &CallFacts) -> BTreeMap<String, String> {
+    let mut parameters = BTreeMap::new();
     for (name, value) in facts.input.input_variables.iter().flatten() {
         if let Some(text) = scalar(value) {
             let taken = FIXED.contains(&name.as_str());
-            put(
-                &if taken {
-                    format!("var_{name}")
-                } else {
-                    name.clone()
-                },
-                text,
-            );
+            let name = if taken {
+                format!("var_{name}")
+            } else {
+                name.clone()
+            };
+            parameters.insert(name, text);
         }
     }
+    let mut put = |name: &str, value: String| parameters.insert(name.to_owned(), value);
     if let Some(task) = &facts.input.task_name {
         put("taskName", task.clone());
     }
-    put("inputContext", input_context(&facts.input).to_string());
+    let context = serde_json::to_string(&input_context(&facts.input));
+    put("inputContext", context.unwrap_or_default());
     put("from_number", facts.from.clone());
     put("to_number", facts.to.clone());
     put("sipCallId", facts.sip_call_id.clone());
@@ -242,40 +304,41 @@ fn custom_parameters(facts: &CallFacts) -> Map<String, Value> {
 }
 
 /// The typed copy for agents that know this gateway.
-fn hook_object(facts: &CallFacts) -> Value {
-    let mut hook = json!({
-        "version": HOOK_VERSION,
-        "features": Features::ALL.names(),
-        "inputContext": input_context(&facts.input),
-        "call": {
-            "from": facts.from,
-            "to": facts.to,
-            "sipCallId": facts.sip_call_id,
-            "referredBy": facts.referred_by,
-            "transferId": facts.transfer.as_str(),
-            "externalConversationId": facts.conversation,
+fn hook_info(facts: &CallFacts) -> wire::HookInfo {
+    wire::HookInfo {
+        version: wire::HOOK_VERSION.to_owned(),
+        features: Features::ALL.list(),
+        input_context: input_context(&facts.input),
+        call: wire::HookCall {
+            from: facts.from.clone(),
+            to: facts.to.clone(),
+            sip_call_id: facts.sip_call_id.clone(),
+            referred_by: facts.referred_by.clone(),
+            transfer_id: facts.transfer.as_str().to_owned(),
+            external_conversation_id: facts.conversation.clone(),
         },
-        "limits": { "maxQueueMs": MAX_QUEUE_MS, "prebufferMs": PREBUFFER_MS },
-    });
-    if let (Some(checkpoint), Some(hook)) = (&facts.checkpoint, hook.as_object_mut()) {
-        hook.insert("update".to_owned(), checkpoint_object(checkpoint));
+        limits: wire::HookLimits {
+            max_queue_ms: MAX_QUEUE_MS,
+            prebuffer_ms: PREBUFFER_MS,
+        },
+        update: facts.checkpoint.as_ref().map(checkpoint),
+        earlier: facts.earlier.clone(),
     }
-    hook
 }
 
-fn input_context(input: &InputContext) -> Value {
-    json!({
-        "taskName": input.task_name,
-        "inputVariables": input.input_variables.clone().unwrap_or_default(),
-    })
+fn input_context(input: &InputContext) -> wire::InputContext {
+    wire::InputContext {
+        task_name: input.task_name.clone(),
+        input_variables: input.input_variables.clone().unwrap_or_default(),
+    }
 }
 
-fn checkpoint_object(checkpoint: &Checkpoint) -> Value {
-    json!({
-        "currentTaskName": checkpoint.current_task_name,
-        "referenceVariables": checkpoint.reference_variables,
-        "transferVariables": checkpoint.transfer_variables,
-    })
+fn checkpoint(checkpoint: &Checkpoint) -> wire::Checkpoint {
+    wire::Checkpoint {
+        current_task_name: checkpoint.current_task_name.clone(),
+        reference_variables: checkpoint.reference_variables.clone(),
+        transfer_variables: checkpoint.transfer_variables.clone(),
+    }
 }
 
 fn scalar(value: &Value) -> Option<String> {
@@ -286,49 +349,46 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-fn phase_fields(phase: Phase, method: Option<&str>, features: Features) -> (&'static str, Fields) {
-    let both = features.tracks && phase == Phase::Bridged;
-    let tracks = if both {
-        json!(["inbound", "outbound"])
+fn phase_said(phase: Phase, method: Option<&str>, features: Features) -> wire::PhaseSaid {
+    let mut tracks = vec![TrackName::Inbound];
+    if features.tracks && phase == Phase::Bridged {
+        tracks.push(TrackName::Outbound);
+    }
+    wire::PhaseSaid {
+        phase: match phase {
+            Phase::Agent => wire::PhaseName::Agent,
+            Phase::HandingBack => wire::PhaseName::HandingBack,
+            Phase::Bridged => wire::PhaseName::Bridged,
+            Phase::Ended => wire::PhaseName::Ended,
+        },
+        method: method.map(str::to_owned),
+        tracks,
+    }
+}
+
+fn flow(hold: bool, queued_ms: u64, features: Features) -> Option<GatewayMessage> {
+    let state = if hold {
+        wire::FlowState::Xoff
     } else {
-        json!(["inbound"])
+        wire::FlowState::Xon
     };
-    (
-        "hook.phase",
-        [
-            ("phase", json!(phase_name(phase))),
-            ("method", json!(method)),
-            ("tracks", tracks),
-        ],
-    )
+    features
+        .flow
+        .then_some(GatewayMessage::Flow(wire::Flow { state, queued_ms }))
 }
 
-fn track_name(track: Track) -> &'static str {
-    match track {
-        Track::Inbound => "inbound",
-        Track::Outbound => "outbound",
-    }
-}
-
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Agent => "agent",
-        Phase::HandingBack => "handing_back",
-        Phase::Bridged => "bridged",
-        Phase::Ended => "ended",
-    }
-}
-
-fn outcome_name(outcome: TransferOutcome) -> &'static str {
+const fn transfer_status(outcome: TransferOutcome) -> wire::TransferStatus {
     match outcome {
-        TransferOutcome::Trying => "trying",
-        TransferOutcome::Answered => "answered",
-        TransferOutcome::Failed => "failed",
+        TransferOutcome::Trying => wire::TransferStatus::Trying,
+        TransferOutcome::Answered => wire::TransferStatus::Answered,
+        TransferOutcome::Failed => wire::TransferStatus::Failed,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::facts::tests::facts;
 
@@ -343,7 +403,7 @@ mod tests {
     #[test]
     fn media_is_numbered_in_decimal_strings() {
         let mut encoder = encoder();
-        let _start = encoder.start(&facts());
+        let _start = encoder.start(&facts(), StreamKind::Conversation);
         for n in 0..1000_u64 {
             let track = if n % 2 == 0 {
                 Track::Inbound
@@ -364,7 +424,75 @@ mod tests {
                 "streamSid": encoder.identity.stream_sid,
             });
             assert_eq!(message, expected);
+            let typed = GatewayMessage::parse(&message.to_string()).unwrap();
+            assert_eq!(typed.event(), "media");
         }
+    }
+
+    #[test]
+    fn stream_of_a_bridged_call_names_its_parent_and_both_tracks() {
+        let parent = StreamKind::Bridged { parent: "MZ0" };
+        let message = parsed(&encoder().start(&facts(), parent));
+        assert_eq!(message["start"]["tracks"], json!(["inbound", "outbound"]));
+        let parameters = &message["start"]["customParameters"];
+        assert_eq!(parameters["parentStreamSid"], "MZ0");
+        assert_eq!(parameters["phase"], "bridged");
+    }
+
+    #[test]
+    fn everything_that_is_written_is_a_message_of_the_wire() {
+        let mut encoder = encoder();
+        let messages = [
+            ToAgent::Dtmf { digit: '#' },
+            ToAgent::Mark {
+                name: "a\"b".to_owned(),
+                played: false,
+                sample: 7,
+            },
+            ToAgent::Phase {
+                phase: Phase::HandingBack,
+                method: None,
+            },
+            ToAgent::TransferResult {
+                outcome: TransferOutcome::Failed,
+                code: Some(486),
+            },
+            ToAgent::Completed {
+                id: None,
+                accepted: true,
+                error: None,
+            },
+            ToAgent::Flow {
+                hold: true,
+                queued_ms: 30_000,
+            },
+            ToAgent::Error {
+                code: "bad_fields",
+                message: "no",
+            },
+            ToAgent::Welcome(Features::ALL),
+            ToAgent::Stop,
+        ];
+        for (n, message) in messages.into_iter().enumerate() {
+            let text = encoder.message(message, Some(Features::ALL)).unwrap();
+            let text = std::str::from_utf8(&text).unwrap();
+            GatewayMessage::parse(text).unwrap();
+            assert_eq!(
+                parsed(text.as_bytes())["sequenceNumber"],
+                (n + 1).to_string()
+            );
+        }
+    }
+
+    #[test]
+    fn flow_is_told_only_to_agents_that_asked_for_it() {
+        let flow = || ToAgent::Flow {
+            hold: true,
+            queued_ms: 30_000,
+        };
+        let plain = Features::default();
+        assert_eq!(encoder().message(flow(), Some(plain)), None);
+        assert!(encoder().message(flow(), Some(Features::ALL)).is_some());
     }
 
     #[test]
@@ -389,7 +517,7 @@ mod tests {
             }"#,
         )
         .unwrap();
-        let message = parsed(&encoder().start(&facts));
+        let message = parsed(&encoder().start(&facts, StreamKind::Conversation));
         let parameters = &message["start"]["customParameters"];
         assert_eq!(parameters["amount"], "12.50");
         assert_eq!(parameters["vip"], "true");

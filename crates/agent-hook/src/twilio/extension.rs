@@ -278,7 +278,7 @@ mod tests {
         let features =
             hello(r#"{"event":"hook.hello","version":"1.2","features":["tracks","juggling"]}"#)
                 .unwrap();
-        assert_eq!(features.names(), ["tracks"]);
+        assert_eq!(features.list(), [crate::wire::Feature::Tracks]);
         assert_eq!(
             hello(r#"{"version":"2.0","features":[]}"#),
             Err(Ignored::BadFields)

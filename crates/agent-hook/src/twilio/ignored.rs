@@ -28,6 +28,21 @@ impl Ignored {
     }
 }
 
+impl Ignored {
+    /// What the agent is told of it.
+    pub(super) fn help(self) -> &'static str {
+        match self {
+            Self::UnknownEvent => "the event is not one of this protocol",
+            Self::BadJson => "the message is no JSON object with an event",
+            Self::BadFields => "a field of the message is missing or wrong",
+            Self::BadPayload => "media.payload is missing, empty or not base64",
+            Self::Binary => "binary messages are not used on this wire",
+            Self::WrongStream => "the streamSid is not that of this stream",
+            Self::BadMark => "mark.name is missing or too long",
+        }
+    }
+}
+
 /// What was passed over on one stream.
 #[derive(Debug, Default)]
 pub(super) struct IgnoredLog {

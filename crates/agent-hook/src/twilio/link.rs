@@ -162,6 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             | ToAgent::Mark { .. }
             | ToAgent::TransferResult { .. }
             | ToAgent::Completed { .. }
+            | ToAgent::Flow { .. }
+            | ToAgent::Error { .. }
             | ToAgent::Welcome(_)
             | ToAgent::Stop => {}
         }
@@ -213,7 +215,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     fn ignore(&mut self, why: Ignored) {
-        self.ignored.note(why, self.pump.stream_sid());
+        if self.ignored.note(why, self.pump.stream_sid()) {
+            let (code, message) = (why.name(), why.help());
+            self.pump.queue.push(ToAgent::Error { code, message });
+        }
     }
 
     /// Pings when it is time; a reason to give the agent up, if there is one.

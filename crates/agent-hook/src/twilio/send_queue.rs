@@ -86,6 +86,8 @@ mod tests {
                 other @ (ToAgent::Phase { .. }
                 | ToAgent::TransferResult { .. }
                 | ToAgent::Completed { .. }
+                | ToAgent::Flow { .. }
+                | ToAgent::Error { .. }
                 | ToAgent::Welcome(_)
                 | ToAgent::Stop) => format!("{other:?}"),
             });

@@ -149,6 +149,7 @@ impl Agent for WireAgent {
                 accepted,
                 error,
             }),
+            AgentInput::Flow { hold, queued_ms } => self.post(ToAgent::Flow { hold, queued_ms }),
             AgentInput::Stop => {
                 self.post(ToAgent::Stop);
                 self.state = State::Over;

@@ -75,6 +75,7 @@ impl Agent for Voice {
             | AgentInput::Phase { .. }
             | AgentInput::TransferResult { .. }
             | AgentInput::Completed { .. }
+            | AgentInput::Flow { .. }
             | AgentInput::Stop => {}
         }
     }

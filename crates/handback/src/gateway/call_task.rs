@@ -246,7 +246,9 @@ impl CallTask {
                 },
             },
             AgentEvent::Closed { clean, reason, .. } => AgentSaid::Closed { clean, reason },
-            AgentEvent::SendDtmf { .. } | AgentEvent::Transcript { .. } => return,
+            AgentEvent::SendDtmf { .. } | AgentEvent::Transcript { .. } | AgentEvent::Stalled => {
+                return;
+            }
         };
         self.feed(Input::Agent(said));
     }

@@ -63,6 +63,7 @@ pub(super) fn agent_facts(invitation: &Invitation, snapshot: &Snapshot) -> CallF
         token: HookToken::random(),
         resume: false,
         checkpoint: None,
+        earlier: Vec::new(),
     }
 }
 
