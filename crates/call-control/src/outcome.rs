@@ -18,6 +18,8 @@ pub enum Outcome {
     CallerHungUp,
     /// The 200 was never acknowledged.
     NoAck,
+    /// The session was not refreshed in time (RFC 4028).
+    SessionExpired,
     /// No media came for the configured time.
     MediaTimeout,
     /// An answer to our offer that cannot be used.
@@ -110,6 +112,7 @@ impl fmt::Display for Outcome {
             Self::Cancelled => f.write_str("cancelled"),
             Self::CallerHungUp => f.write_str("caller_hangup"),
             Self::NoAck => f.write_str("no_ack"),
+            Self::SessionExpired => f.write_str("session_expired"),
             Self::MediaTimeout => f.write_str("media_timeout"),
             Self::BadAnswer => f.write_str("bad_answer"),
             Self::HungUpByOperator => f.write_str("operator_hangup"),

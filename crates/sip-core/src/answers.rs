@@ -7,7 +7,7 @@ use sip_message::{Builder, HeaderName, Message, Method};
 
 use crate::digest::Authorization;
 use crate::flow::{Flow, Transport};
-use crate::vocabulary::{Header, ReasonValue};
+use crate::vocabulary::{Body, Header, ReasonValue, Reliability};
 
 /// The methods that we take.
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO, UPDATE";
@@ -152,6 +152,36 @@ pub(crate) fn sdp_of(message: &Message) -> Option<Bytes> {
         None
     } else {
         sip_message::find_part(message, SDP)
+    }
+}
+
+/// The parts of a multipart body that are not its session description.
+pub(crate) fn other_bodies(message: &Message) -> Vec<Body> {
+    let mut parts = sip_message::parts(message);
+    let is_sdp =
+        |part: &sip_message::Part| part.content_type.as_ref().is_some_and(|kind| kind.is(SDP));
+    if let Some(position) = parts.iter().position(|part| !part.encoded && is_sdp(part)) {
+        parts.remove(position);
+    }
+    let body = |part: sip_message::Part| Body {
+        content_type: part
+            .content_type
+            .map(|kind| text(kind.as_bytes()))
+            .unwrap_or_default(),
+        content: part.body,
+    };
+    parts.into_iter().map(body).collect()
+}
+
+/// Whether the sender of an INVITE takes reliable provisional responses, RFC 3262 §3.
+pub(crate) fn reliability(invite: &Message) -> Reliability {
+    let is_100rel = |tag: &str| tag.eq_ignore_ascii_case("100rel");
+    if invite.require().any(is_100rel) {
+        Reliability::Required
+    } else if invite.supported().any(is_100rel) {
+        Reliability::Supported
+    } else {
+        Reliability::Unsupported
     }
 }
 

@@ -28,6 +28,10 @@ pub struct EndpointConfig {
     pub timers: Timers,
     /// The User-Agent and Server header; none where empty.
     pub user_agent: String,
+    /// The session interval that we ask for, RFC 4028 §4.
+    pub session_expires: Duration,
+    /// The shortest session interval that we take, RFC 4028 §5: at least 90 s.
+    pub min_se: Duration,
     /// How long the nonce of a challenge can be used.
     pub nonce_life: Duration,
     /// The bounds.
@@ -45,6 +49,8 @@ impl Default for EndpointConfig {
             required_header: None,
             timers: Timers::default(),
             user_agent: "handback".to_owned(),
+            session_expires: Duration::from_secs(1800),
+            min_se: Duration::from_secs(90),
             nonce_life: Duration::from_secs(300),
             bounds: Bounds::default(),
         }

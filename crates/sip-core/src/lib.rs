@@ -27,6 +27,6 @@ pub use formed::{FormedRequest, form_request};
 pub use reason::reason_header;
 pub use transaction::Timers;
 pub use vocabulary::{
-    Caller, Census, Command, Counters, Ended, Header, Input, Invitation, LegEvent, LegId, Output,
-    Place, ReasonValue, Response, TrunkId,
+    Body, Caller, Census, Command, Counters, Ended, Header, Input, Invitation, LegEvent, LegId,
+    Output, Place, ReasonValue, Reliability, Response, TrunkId,
 };

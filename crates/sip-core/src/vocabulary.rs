@@ -1,6 +1,6 @@
 //! The words in which the endpoint and its shell talk: inputs, outputs, commands, events.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use sip_message::{Message, ParseError};
@@ -142,6 +142,28 @@ pub struct Caller {
     pub x_headers: Vec<(String, String)>,
 }
 
+/// What the peer says of reliable provisional responses (`100rel`, RFC 3262).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Reliability {
+    /// Nothing: provisional responses are sent once.
+    #[default]
+    Unsupported,
+    /// It takes them: those that carry a session description, or answer an INVITE with an offer, are
+    /// repeated until their PRACK.
+    Supported,
+    /// It insists on them. The first one to an INVITE without an offer carries ours.
+    Required,
+}
+
+/// A body that came beside the session description, as one part of a multipart body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// Its Content-Type as written; empty where it states none.
+    pub content_type: String,
+    /// The bytes.
+    pub content: Bytes,
+}
+
 /// An INVITE that passed the screening; nothing but its leg's number is kept for it yet.
 ///
 /// The shell answers it with [`Input::Admit`] or [`Input::Refuse`].
@@ -157,6 +179,10 @@ pub struct Invitation {
     pub request: Message,
     /// The SDP offer, also when it was a part of a multipart body.
     pub offer: Option<Bytes>,
+    /// What a multipart body has besides the offer (RFC 5621), in order.
+    pub bodies: Vec<Body>,
+    /// Whether provisional responses are to be reliable.
+    pub reliability: Reliability,
     /// The required header's value, trimmed.
     pub correlation: Option<String>,
     /// Who calls.
@@ -182,7 +208,13 @@ pub enum Input {
         message: Result<Message, ParseError>,
     },
     /// A connection was closed, by either side.
-    ConnectionClosed(ConnectionId),
+    ConnectionClosed {
+        /// The connection.
+        connection: ConnectionId,
+        /// The peer's address: requests that were sent to it without naming a connection may have
+        /// gone over this one.
+        remote: SocketAddr,
+    },
     /// An [`Output::Transmit`] could not be sent, RFC 3261 §18.4.
     SendFailed {
         /// The flow of the output.
@@ -240,17 +272,19 @@ pub enum Output {
 /// What a leg is told to do.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// A provisional response, 180 or 183.
+    /// A provisional response, 180 or 183; reliable as [`Invitation::reliability`] says.
     Ring {
         /// The status code.
         status: u16,
-        /// Early media.
+        /// The answer (early media); in a reliable response to an INVITE without one, our offer,
+        /// which [`LegEvent::OfferAnswered`] answers.
         sdp: Option<Bytes>,
     },
-    /// 200 to the INVITE, with the answer, or with our offer where the INVITE had none.
+    /// 200 to the INVITE, with the answer, or with our offer where the INVITE had none. It waits for
+    /// the PRACK of a reliable provisional response with a session description (RFC 3262 §3).
     Accept {
-        /// The answer or offer.
-        sdp: Bytes,
+        /// The answer or offer; none where offer and answer went in reliable provisional responses.
+        sdp: Option<Bytes>,
         /// Further header fields.
         headers: Vec<Header>,
     },
@@ -318,16 +352,21 @@ pub enum LegEvent {
         /// The CANCEL's Reason values.
         reasons: Vec<ReasonValue>,
     },
+    /// A reliable provisional response was not acknowledged for 64·T1 (RFC 3262 §3):
+    /// [`Command::Refuse`] with a 5xx, which is sent after five seconds at the latest.
+    NoPrack,
     /// A provisional response to our INVITE, above 100.
     Progress {
         /// The status code.
         status: u16,
-        /// Early media.
+        /// Early media: the answer, or, in a reliable response to an INVITE of ours without one, the
+        /// peer's offer: [`Command::Answer`] goes into the PRACK.
         sdp: Option<Bytes>,
     },
     /// 2xx to our INVITE; it is acknowledged.
     Answered {
-        /// The answer, or the peer's offer where our INVITE had none.
+        /// The answer, or the peer's offer where our INVITE had none; `None` also where both went in
+        /// reliable provisional responses.
         sdp: Option<Bytes>,
         /// Whether the peer takes REFER: no Allow header, or one that names it.
         allow_refer: bool,
@@ -429,6 +468,8 @@ pub enum Ended {
     ByeAnswered(u16),
     /// Our 200 was not acknowledged for 64·T1; BYE was sent.
     NoAck,
+    /// The peer did not refresh the session, or our refreshes failed (RFC 4028 §10); BYE was sent.
+    Expired,
     /// The INVITE was refused with this status, by us or by the peer.
     Refused(u16),
     /// The peer does not know the dialog any more: 481 or 408 to a request inside it.

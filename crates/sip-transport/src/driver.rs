@@ -254,11 +254,7 @@ impl Driver {
             Event::Accepted { stream, remote } => self.accepted(stream, remote),
             Event::Opened { remote, result } => self.opened(now, remote, result),
             Event::Broken { flow, error } => self.broken(now, flow, error),
-            Event::Closed(id) => {
-                if self.connections.remove(id).is_some() {
-                    self.endpoint.handle_input(now, Input::ConnectionClosed(id));
-                }
-            }
+            Event::Closed(id) => self.close(now, id),
         }
     }
 
@@ -320,8 +316,10 @@ impl Driver {
     }
 
     pub(crate) fn close(&mut self, now: Now, id: ConnectionId) {
-        if self.connections.remove(id).is_some() {
-            self.endpoint.handle_input(now, Input::ConnectionClosed(id));
+        if let Some(gone) = self.connections.remove(id) {
+            let (connection, remote) = (id, gone.remote);
+            self.endpoint
+                .handle_input(now, Input::ConnectionClosed { connection, remote });
         }
     }
 

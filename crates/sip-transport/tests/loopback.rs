@@ -112,7 +112,7 @@ async fn whole_call(transport: Transport, pad: usize) -> (SipHandle, SipHandle) 
         .command(
             leg,
             Command::Accept {
-                sdp: Bytes::from_static(SDP),
+                sdp: Some(Bytes::from_static(SDP)),
                 headers: Vec::new(),
             },
         )

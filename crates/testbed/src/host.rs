@@ -219,8 +219,9 @@ pub(crate) trait Machine {
     }
 
     /// A connection broke.
-    fn connection_closed(&mut self, now: Now, connection: ConnectionId) {
-        self.host().input(now, Input::ConnectionClosed(connection));
+    fn connection_closed(&mut self, now: Now, connection: ConnectionId, remote: SocketAddr) {
+        let closed = Input::ConnectionClosed { connection, remote };
+        self.host().input(now, closed);
         self.settle(now);
     }
 

@@ -115,11 +115,12 @@ impl Network {
         None
     }
 
-    /// Breaks every connection, and says whose they were. What is on its way on them is lost.
-    pub fn break_connections(&mut self) -> Vec<(SocketAddr, ConnectionId)> {
+    /// Breaks every connection, and says whose they were, and to whom. What is on its way on them is
+    /// lost.
+    pub fn break_connections(&mut self) -> Vec<(SocketAddr, ConnectionId, SocketAddr)> {
         let broken = std::mem::take(&mut self.streams);
         let ends = broken.into_iter();
-        ends.map(|((from, _), stream)| (from, stream.connection))
+        ends.map(|((from, to), stream)| (from, stream.connection, to))
             .collect()
     }
 
@@ -292,7 +293,7 @@ mod tests {
         let payload = Bytes::from_static(b"x");
         network.send(Now::ZERO, flow(Transport::Tcp), &payload);
         let broken = network.break_connections();
-        let ends: Vec<String> = broken.iter().map(|(end, _)| end.to_string()).collect();
+        let ends: Vec<String> = broken.iter().map(|(end, ..)| end.to_string()).collect();
         assert_eq!(ends, [A, B]);
         assert_eq!(arrivals(&mut network), []);
         network.send(Now::ZERO, flow(Transport::Tcp), &payload);

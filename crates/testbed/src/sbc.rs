@@ -222,6 +222,7 @@ impl Sbc {
             LegEvent::HungUp { .. } | LegEvent::Ended { .. } => line.up = false,
             LegEvent::Confirmed { .. }
             | LegEvent::Cancelled { .. }
+            | LegEvent::NoPrack
             | LegEvent::Progress { .. }
             | LegEvent::Refused { .. }
             | LegEvent::OfferAnswered { .. }

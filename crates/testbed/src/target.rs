@@ -184,7 +184,7 @@ impl Target {
                 sdp: None,
             },
             (Act::Answer, Some(sdp)) => Command::Accept {
-                sdp,
+                sdp: Some(sdp),
                 headers: Vec::new(),
             },
             (Act::Answer, None) => Command::Refuse(Response::new(488)),
@@ -223,6 +223,10 @@ impl Target {
             }
             LegEvent::Cancelled { .. } => {
                 let refusal = Command::Refuse(Response::new(487));
+                self.host.command(now, leg, refusal);
+            }
+            LegEvent::NoPrack => {
+                let refusal = Command::Refuse(Response::new(504));
                 self.host.command(now, leg, refusal);
             }
             LegEvent::Progress { .. }

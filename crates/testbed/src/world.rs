@@ -179,9 +179,9 @@ impl World {
 
     fn break_connections(&mut self) {
         let now = self.now;
-        for (address, connection) in self.network.break_connections() {
+        for (address, connection, remote) in self.network.break_connections() {
             if let Some(machine) = self.machine(address) {
-                machine.connection_closed(now, connection);
+                machine.connection_closed(now, connection, remote);
             }
         }
         self.ladder.note(now, "connections break".to_owned());

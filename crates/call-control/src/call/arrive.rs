@@ -187,7 +187,7 @@ impl Call {
         self.command(
             self.caller.id,
             Command::Accept {
-                sdp,
+                sdp: Some(sdp),
                 headers: Vec::new(),
             },
         );

@@ -251,6 +251,7 @@ impl Call {
         match event {
             LegEvent::Confirmed { answer } => self.caller_confirmed(now, answer),
             LegEvent::Cancelled { .. } => self.caller_cancelled(now),
+            LegEvent::NoPrack => self.undo(now, Response::new(504), Outcome::Refused(504)),
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Caller, sdp),
             LegEvent::OfferAnswered { sdp } => self.offer_answered(Side::Caller, sdp),
             LegEvent::AllowsRefer(allowed) => self.caller.allow_refer = allowed,
@@ -298,6 +299,7 @@ impl Call {
             LegEvent::Referred { .. } => self.command(leg, Command::AnswerRefer { status: 603 }),
             LegEvent::Confirmed { .. }
             | LegEvent::Cancelled { .. }
+            | LegEvent::NoPrack
             | LegEvent::OfferRefused { .. }
             | LegEvent::Info { .. }
             | LegEvent::AllowsRefer(_)
@@ -455,6 +457,7 @@ impl Call {
             State::WithAgent(_) => {
                 let outcome = match why {
                     Ended::NoAck => Outcome::NoAck,
+                    Ended::Expired => Outcome::SessionExpired,
                     Ended::HungUp
                     | Ended::Cancelled
                     | Ended::ByeAnswered(_)

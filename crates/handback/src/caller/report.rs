@@ -58,6 +58,7 @@ impl Report {
             Some(Ended::ByeAnswered(status)) => Some(format!("our BYE was answered {status}")),
             Some(Ended::Gone(status)) => Some(format!("the other side lost the call: {status}")),
             Some(Ended::NoAck) => Some("our answer was never acknowledged".to_owned()),
+            Some(Ended::Expired) => Some("the session was not refreshed".to_owned()),
             Some(Ended::Cancelled) => Some("cancelled".to_owned()),
             Some(Ended::Refused(status)) => Some(format!("refused: {status}")),
             None => Some("ended without a BYE".to_owned()),

@@ -29,6 +29,7 @@ const fn label(outcome: &Outcome) -> &'static str {
         Outcome::Cancelled => "cancelled",
         Outcome::CallerHungUp => "caller_hangup",
         Outcome::NoAck => "no_ack",
+        Outcome::SessionExpired => "session_expired",
         Outcome::MediaTimeout => "media_timeout",
         Outcome::BadAnswer => "bad_answer",
         Outcome::HungUpByOperator => "operator_hangup",

@@ -8,7 +8,7 @@ use sip_message::{HeaderName, Message, Method, NameAddr};
 use timebase::Now;
 
 use super::Endpoint;
-use crate::answers::{allows_refer, text, x_headers};
+use crate::answers::{allows_refer, other_bodies, reliability, text, x_headers};
 use crate::flow::Flow;
 use crate::leg::Leg;
 use crate::screen;
@@ -146,6 +146,8 @@ impl Endpoint {
             flow,
             trunk,
             request: request.clone(),
+            bodies: other_bodies(request),
+            reliability: reliability(request),
             offer: passed.offer,
             correlation: passed.correlation,
             caller: caller(request),

@@ -348,7 +348,7 @@ impl Leg {
     pub(crate) fn handle_command(&mut self, now: Now, stack: &mut Stack, command: Command) {
         match command {
             Command::Ring { status, sdp } => self.ring(now, stack, status, sdp.as_ref()),
-            Command::Accept { sdp, headers } => self.accept(now, stack, &sdp, &headers),
+            Command::Accept { sdp, headers } => self.accept(now, stack, sdp.as_ref(), &headers),
             Command::Refuse(response) => self.refuse(now, stack, &response),
             Command::HangUp { headers } => self.hang_up(now, stack, headers),
             Command::Reoffer { sdp } => self.reoffer(now, stack, sdp),

@@ -141,14 +141,17 @@ impl Leg {
         });
     }
 
-    pub(super) fn accept(&mut self, now: Now, stack: &mut Stack, sdp: &Bytes, headers: &[Header]) {
+    pub(super) fn accept(
+        &mut self,
+        now: Now,
+        stack: &mut Stack,
+        sdp: Option<&Bytes>,
+        headers: &[Header],
+    ) {
         let Phase::Arriving(arriving) = &self.phase else {
             return;
         };
-        let response = arriving
-            .response(stack, 200, headers, Some(sdp))
-            .bytes()
-            .clone();
+        let response = arriving.response(stack, 200, headers, sdp).bytes().clone();
         stack.respond(now, arriving.incoming.tx, 200, response.clone());
         let up = Up::answered(
             now,

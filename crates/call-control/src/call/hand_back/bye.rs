@@ -34,7 +34,7 @@ impl Call {
             Ended::ByeAnswered(status) | Ended::Gone(status) | Ended::Refused(status) => {
                 Some(status)
             }
-            Ended::HungUp | Ended::Cancelled | Ended::NoAck => None,
+            Ended::HungUp | Ended::Cancelled | Ended::NoAck | Ended::Expired => None,
         };
         self.note(StepResult::Succeeded, status);
     }

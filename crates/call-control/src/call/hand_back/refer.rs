@@ -22,7 +22,7 @@ impl Referring {
     /// What the step came to when the dialog ended under it.
     pub(super) const fn result_of_end(&self, why: Ended) -> StepResult {
         match why {
-            Ended::Gone(_) => StepResult::DialogGone,
+            Ended::Gone(_) | Ended::Expired => StepResult::DialogGone,
             Ended::HungUp if self.accepted && !self.progressed => StepResult::AcceptedUnknown,
             Ended::HungUp
             | Ended::Cancelled

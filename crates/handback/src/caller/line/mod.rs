@@ -99,7 +99,7 @@ impl Line {
         match line.answer_to(invitation.offer.as_ref()) {
             Ok((sdp, agreement)) => {
                 line.command(Command::Accept {
-                    sdp,
+                    sdp: Some(sdp),
                     headers: Vec::new(),
                 });
                 line.talk(agreement);
@@ -204,6 +204,7 @@ impl Line {
                 self.report.peer_hung_up = Some(reasons);
             }
             Some(LegEvent::Cancelled { .. }) => self.command(Command::Refuse(Response::new(487))),
+            Some(LegEvent::NoPrack) => self.command(Command::Refuse(Response::new(504))),
             Some(LegEvent::Ended { why }) => self.ended(why),
             Some(
                 LegEvent::Confirmed { .. }

@@ -551,7 +551,7 @@ fn a_call_goes_on_over_a_new_connection_when_its_own_is_closed() {
         tcp,
         &over_tcp(Req::new("ACK", "a", 1).to(&our_tag(&answer)).text()),
     );
-    bench.input(Input::ConnectionClosed(crate::ConnectionId(7)));
+    bench.input(closed(7));
     bench.command(bench.leg(), hang_up());
     let (flow, _) = bench.sent.pop().unwrap();
     assert_eq!(

@@ -295,7 +295,7 @@ pub(super) fn standing_with(config: EndpointConfig) -> (Bench, LegId, String) {
     bench.command(
         leg,
         Command::Accept {
-            sdp: Bytes::from(SDP),
+            sdp: Some(Bytes::from(SDP)),
             headers: Vec::new(),
         },
     );
@@ -364,7 +364,7 @@ pub(super) fn ended(why: Ended) -> LegEvent {
 
 pub(super) fn accept() -> Command {
     Command::Accept {
-        sdp: Bytes::from(SDP),
+        sdp: Some(Bytes::from(SDP)),
         headers: Vec::new(),
     }
 }
@@ -372,6 +372,14 @@ pub(super) fn accept() -> Command {
 pub(super) fn hang_up() -> Command {
     Command::HangUp {
         headers: vec![Header::new("Reason", "Q.850;cause=16")],
+    }
+}
+
+/// A connection of the scripted peer's is closed.
+pub(super) fn closed(connection: u64) -> Input {
+    Input::ConnectionClosed {
+        connection: crate::ConnectionId(connection),
+        remote: "192.0.2.9:40000".parse().unwrap(),
     }
 }
 

@@ -344,7 +344,7 @@ fn an_invite_fails_with_its_connection() {
         ..place(None, Some(SDP))
     };
     bench.input(Input::Place(Box::new(call)));
-    bench.input(Input::ConnectionClosed(crate::ConnectionId(3)));
+    bench.input(closed(3));
     assert_eq!(bench.said(), ["INVITE"]);
     assert_eq!(bench.told().last(), Some(&ended(Ended::Refused(503))));
 }
