@@ -7,6 +7,7 @@ mod answers;
 mod config;
 mod dialog;
 pub mod digest;
+mod ended;
 mod endpoint;
 mod flow;
 mod formed;
@@ -21,12 +22,13 @@ mod vocabulary;
 
 pub use config::{Bounds, Credentials, DigestUser, EndpointConfig, TrunkRule, Unauthenticated};
 pub use digest::Algorithm;
+pub use ended::{Census, Counters, Ended};
 pub use endpoint::Endpoint;
 pub use flow::{ConnectionId, Flow, ServerName, Transport};
 pub use formed::{FormedRequest, form_request};
 pub use reason::reason_header;
 pub use transaction::Timers;
 pub use vocabulary::{
-    Body, Caller, Census, Command, Counters, Ended, Header, Input, Invitation, LegEvent, LegId,
-    Output, Place, ReasonValue, Reliability, Response, TrunkId,
+    Body, Caller, Command, Header, Input, Invitation, LegEvent, LegId, Output, Place, ReasonValue,
+    Reliability, Response, TrunkId,
 };

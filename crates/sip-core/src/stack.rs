@@ -11,10 +11,11 @@ use crate::answers::{self, with_headers};
 use crate::config::EndpointConfig;
 use crate::dialog::Dialog;
 use crate::digest;
+use crate::ended::Counters;
 use crate::flow::{Flow, Transport};
 use crate::ids::Ids;
 use crate::transaction::{Limits, Table, TxId};
-use crate::vocabulary::{Counters, Header, Invitation, LegEvent, LegId, Output, Response};
+use crate::vocabulary::{Header, Invitation, LegEvent, LegId, Output, Response};
 
 /// What is kept with each transaction.
 #[derive(Clone, Copy, Debug)]

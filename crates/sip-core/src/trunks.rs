@@ -8,8 +8,9 @@ use timebase::Now;
 
 use crate::config::{EndpointConfig, TrunkRule, Unauthenticated};
 use crate::digest::{Algorithm, Server};
+use crate::ended::Counters;
 use crate::ids::Ids;
-use crate::vocabulary::{Counters, Response, TrunkId};
+use crate::vocabulary::{Response, TrunkId};
 
 /// How many used nonces are remembered.
 const NONCES: usize = 4096;

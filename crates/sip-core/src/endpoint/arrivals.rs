@@ -176,7 +176,8 @@ impl Endpoint {
     }
 
     fn never_began(&mut self, leg: LegId) {
-        use crate::vocabulary::{Ended, LegEvent};
+        use crate::ended::Ended;
+        use crate::vocabulary::LegEvent;
         self.stack.emit(
             leg,
             LegEvent::Ended {

@@ -14,11 +14,12 @@ use bytes::Bytes;
 use timebase::{Now, earliest};
 
 use crate::config::EndpointConfig;
+use crate::ended::{Census, Counters, Ended};
 use crate::leg::Leg;
 use crate::stack::{Context, Stack};
 use crate::transaction::{Output as TxOutput, Step};
 use crate::trunks::Gate;
-use crate::vocabulary::{Census, Command, Counters, Ended, Input, LegEvent, LegId, Output, Place};
+use crate::vocabulary::{Command, Input, LegEvent, LegId, Output, Place};
 use arrivals::Waiting;
 use graves::Graves;
 

@@ -22,11 +22,12 @@ use crate::answers::{ALLOW, SUPPORTED, allows_refer, with_headers};
 use crate::config::Credentials;
 use crate::dialog::Dialog;
 use crate::digest;
+use crate::ended::Ended;
 use crate::flow::{ConnectionId, Flow};
 use crate::screen;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
 use crate::transaction::TxId;
-use crate::vocabulary::{Command, Ended, Header, LegEvent, LegId, Response, TrunkId};
+use crate::vocabulary::{Command, Header, LegEvent, LegId, Response, TrunkId};
 use session::Up;
 
 /// One leg.

@@ -10,11 +10,12 @@ use timebase::Now;
 use super::session::Life;
 use super::{Extra, Leg, Phase};
 use crate::answers::{ALLOW, SDP, SUPPORTED, reply_flow, sdp_of, with_sdp};
+use crate::ended::Ended;
 use crate::flow::Flow;
 use crate::screen;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
 use crate::transaction::{Output, Outputs, Retransmit2xx, TxId};
-use crate::vocabulary::{Ended, LegEvent, Response};
+use crate::vocabulary::{LegEvent, Response};
 
 /// The offer and answer state of a session.
 #[derive(Debug)]

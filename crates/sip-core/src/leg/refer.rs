@@ -7,8 +7,9 @@ use timebase::Now;
 
 use super::{Extra, Leg, Phase};
 use crate::answers::{text, x_headers};
+use crate::ended::Ended;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
-use crate::vocabulary::{Ended, Header, LegEvent, Response};
+use crate::vocabulary::{Header, LegEvent, Response};
 
 /// How many REFERs of one leg are told apart; of more, the oldest is forgotten.
 const MAX_REFERS: usize = 8;

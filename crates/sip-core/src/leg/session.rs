@@ -11,9 +11,10 @@ use super::refer::{Referee, Referrer};
 use super::{Extra, Leg, Phase};
 use crate::answers::reasons_of;
 use crate::dialog::Dialog;
+use crate::ended::Ended;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
 use crate::transaction::TxId;
-use crate::vocabulary::{Ended, Header, LegEvent, Response};
+use crate::vocabulary::{Header, LegEvent, Response};
 
 /// How long the last NOTIFY of a REFER is awaited after the peer's BYE.
 const LINGER: Duration = Duration::from_secs(1);

@@ -10,10 +10,11 @@ use crate::answers::{
     ALLOW, SDP, SUPPORTED, allows_refer, reasons_of, sdp_of, with_headers, with_sdp,
 };
 use crate::dialog::{Dialog, tag_of, tagged};
+use crate::ended::Ended;
 use crate::flow::Flow;
 use crate::stack::{Purpose, Reply, Stack};
 use crate::transaction::{TxId, cancel_for};
-use crate::vocabulary::{Ended, Header, LegEvent, Place};
+use crate::vocabulary::{Header, LegEvent, Place};
 
 /// An INVITE of ours that has no final response yet.
 #[derive(Debug)]

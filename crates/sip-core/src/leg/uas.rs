@@ -10,8 +10,9 @@ use super::session::Up;
 use super::{Leg, Phase};
 use crate::answers::{ALLOW, SUPPORTED, reasons_of, with_headers, with_sdp};
 use crate::dialog::Dialog;
+use crate::ended::Ended;
 use crate::stack::{Incoming, Stack};
-use crate::vocabulary::{Ended, Header, Invitation, LegEvent, Response};
+use crate::vocabulary::{Header, Invitation, LegEvent, Response};
 
 /// How often a provisional response is repeated so that no proxy gives up, RFC 3261 §13.3.1.1.
 const PROVISIONAL_EVERY: Duration = Duration::from_secs(60);
