@@ -1,13 +1,14 @@
 //! What happens to a call, and what it wants done.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use media_core::{LegMedia, Side, Tone};
 use sip_core::{Command, Flow, LegEvent, LegId, Place};
 use timebase::Now;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Cause, Ender, Moment, Outcome, Step};
 use crate::transfer::{Checkpoint, OutputContext, Transfer};
 
 /// What happens to a call.
@@ -111,6 +112,8 @@ pub enum MediaSaid {
     Drained,
     /// Neither RTP nor RTCP came for the time that [`MediaRequest::Watch`] set.
     Silent,
+    /// The answer to [`MediaRequest::Ask`]: whether the caller's media still comes.
+    Heard(bool),
 }
 
 /// A place to send an INVITE to.
@@ -240,7 +243,9 @@ pub enum MediaRequest {
     /// Say [`MediaSaid::Drained`] when what is queued is played, trailing silence left out.
     Drain,
     /// Say [`MediaSaid::Silent`] after this long without media; none: do not watch.
-    Watch(Option<std::time::Duration>),
+    Watch(Option<Duration>),
+    /// Whether the caller's media still comes; [`MediaSaid::Heard`] answers it.
+    Ask,
     /// All ports go back.
     Close,
 }
@@ -256,6 +261,23 @@ pub struct Record {
     pub answered: Option<Now>,
     /// When it was over.
     pub ended: Now,
+    /// Who ended it.
+    pub ended_by: Ender,
+    /// The causes (RFC 3326) of the BYE or CANCEL that ended it.
+    pub causes: Vec<Cause>,
     /// How often the agent's link was lost and regained.
     pub reconnects: u32,
+    /// From the first attempt to reach the agent until it was connected.
+    pub agent_connect: Option<Duration>,
+    /// Every result that the agent gave and that was accepted, in order.
+    pub results: Vec<OutputContext>,
+    /// Hand-backs that were tried before the agent got the call back.
+    pub earlier_steps: Vec<Step>,
+    /// What happened, in order; the first [`Record::MOST_MOMENTS`].
+    pub timeline: Vec<Moment>,
+}
+
+impl Record {
+    /// Moments kept of one call.
+    pub const MOST_MOMENTS: usize = 100;
 }

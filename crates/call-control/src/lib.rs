@@ -17,5 +17,5 @@ pub use io::{
     Record, StoreReply, StoreRequest,
 };
 pub use media_leg::{Unusable, screen_offer};
-pub use outcome::{HandedBack, Outcome, Step, StepResult};
-pub use policy::{Fallback, Policy};
+pub use outcome::{Cause, Ender, Fragment, HandedBack, Moment, Outcome, Step, StepResult};
+pub use policy::{ByeRule, Fallback, Notifies, Peer, Policy};

@@ -1,8 +1,10 @@
 //! What became of a call, typed: never just "sent".
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::Serialize;
+use sip_core::ReasonValue;
 
 use crate::transfer::ReturnType;
 
@@ -44,10 +46,108 @@ pub struct Step {
     pub method: ReturnType,
     /// What came of it.
     pub result: StepResult,
-    /// Final answer to our request, where one came.
+    /// The status that decided it: of the final answer, or of the last sipfrag.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Every sipfrag status of a REFER, in order.
-    pub fragments: Vec<u16>,
+    /// The reason phrase beside it, where the peer gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The final answer to the REFER itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<u16>,
+    /// Every sipfrag of a REFER, in order, the first [`Step::MOST_FRAGMENTS`] of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fragments: Vec<Fragment>,
+    /// The causes (RFC 3326) of the answer or the BYE that decided it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+    /// Where the INVITEs of an INVITE return went, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<SocketAddr>,
+}
+
+impl Step {
+    /// Sipfrags kept of one REFER.
+    pub const MOST_FRAGMENTS: usize = 32;
+
+    pub(crate) const fn new(method: ReturnType) -> Self {
+        Self {
+            method,
+            result: StepResult::Pending,
+            status: None,
+            reason: None,
+            answer: None,
+            fragments: Vec::new(),
+            causes: Vec::new(),
+            tried: Vec::new(),
+        }
+    }
+}
+
+/// The status line of a sipfrag (RFC 3420).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fragment {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase.
+    pub reason: String,
+}
+
+/// A value of a Reason header, RFC 3326.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// The protocol: `SIP`, `Q.850`, …
+    pub protocol: String,
+    /// The cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<u16>,
+    /// The text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl Cause {
+    pub(crate) fn all(reasons: &[ReasonValue]) -> Vec<Self> {
+        let cause = |reason: &ReasonValue| Self {
+            protocol: reason.protocol.clone(),
+            cause: reason.cause,
+            text: reason.text.clone(),
+        };
+        reasons.iter().map(cause).collect()
+    }
+}
+
+/// Who ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ender {
+    /// The caller's side, by BYE or CANCEL.
+    Caller,
+    /// The return target of a bridged call.
+    Target,
+    /// We.
+    Gateway,
+}
+
+impl Ender {
+    /// The name by which logs and the admin API know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Target => "target",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// Something that happened to a call, for the one who reads its record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// Milliseconds since the INVITE came.
+    pub at_ms: u64,
+    /// What happened.
+    pub what: String,
 }
 
 /// What came of one step.
@@ -74,6 +174,10 @@ pub enum StepResult {
     Unreachable,
     /// No port for the second leg's media.
     NoMedia,
+    /// Let go, since an earlier step worked after all.
+    Abandoned,
+    /// The return URI leads back to us (RFC 3261 §8.2.2.2).
+    Loop,
 }
 
 impl StepResult {
@@ -91,6 +195,8 @@ impl StepResult {
             Self::CallerHangupDuringTransfer => "caller_hangup_during_transfer",
             Self::Unreachable => "unreachable",
             Self::NoMedia => "no_media",
+            Self::Abandoned => "abandoned",
+            Self::Loop => "loop",
         }
     }
 }

@@ -15,6 +15,51 @@ pub enum Fallback {
     Agent,
 }
 
+/// Who ends the call after a REFER that worked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByeRule {
+    /// We, after [`Policy::refer_bye_after`], unless the peer is first.
+    Ours,
+    /// We, as soon as the subscription is terminated: the peer waits for it.
+    OursAtOnce,
+    /// The peer; we only when it has not for this long.
+    Theirs {
+        /// From the final NOTIFY to our BYE after all.
+        patience: Duration,
+    },
+}
+
+/// What a peer tells of an accepted REFER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notifies {
+    /// NOTIFYs, the last one with the result.
+    Always,
+    /// Nothing, or nothing that can be relied on: without a NOTIFY in time the outcome is unknown.
+    Never,
+}
+
+/// What a peer does at a hand-back: data of its profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Who ends the call after a REFER that worked.
+    pub bye: ByeRule,
+    /// What it tells of an accepted REFER.
+    pub notifies: Notifies,
+    /// From the acceptance of a REFER to the first NOTIFY; later is noted, or, where the peer never
+    /// notifies, the end.
+    pub first_notify: Duration,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            bye: ByeRule::Ours,
+            notifies: Notifies::Always,
+            first_notify: Duration::from_secs(5),
+        }
+    }
+}
+
 /// The rules that one call goes by.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -32,6 +77,10 @@ pub struct Policy {
     pub refer_timeout: Duration,
     /// From the final NOTIFY to our BYE, unless the peer sends one first.
     pub refer_bye_after: Duration,
+    /// What the peer does at a hand-back.
+    pub peer: Peer,
+    /// From the first step of a chain to its BYE, whatever the steps still wait for.
+    pub hand_back_timeout: Duration,
     /// From the INVITE of a return to its final answer.
     pub invite_timeout: Duration,
     /// How many 3xx answers an INVITE return follows.

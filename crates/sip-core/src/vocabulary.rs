@@ -426,6 +426,8 @@ pub enum LegEvent {
         reason: String,
         /// The value of Refer-Sub, RFC 4488.
         refer_sub: Option<bool>,
+        /// No answer came for 64·T1; the 408 is our own.
+        silence: bool,
     },
     /// A NOTIFY of our REFER's subscription, answered 200. May also come after [`LegEvent::HungUp`].
     Notified {

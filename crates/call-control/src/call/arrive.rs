@@ -22,6 +22,7 @@ impl Call {
         let State::Claiming { cancelled } = self.state else {
             return;
         };
+        self.diary.note(now, "claimed");
         self.claim = Some(Claim {
             transfer,
             fence,
@@ -45,10 +46,11 @@ impl Call {
             give_up: now + self.policy.connect_timeout,
         };
         self.media(MediaRequest::Open { side: Side::Caller });
-        self.connect_agent(false);
+        self.connect_agent(now, false);
     }
 
-    pub(super) fn connect_agent(&mut self, again: bool) {
+    pub(super) fn connect_agent(&mut self, now: Now, again: bool) {
+        self.diary.agent_sought(now);
         let Some(claim) = &self.claim else {
             return;
         };
@@ -133,6 +135,7 @@ impl Call {
     }
 
     pub(super) fn agent_connected(&mut self, now: Now) {
+        self.diary.agent_connected(now);
         match &mut self.state {
             State::Answering { agent_ready, .. } => {
                 *agent_ready = true;
@@ -192,7 +195,7 @@ impl Call {
             },
         );
         self.caller.accepted = true;
-        self.answered = Some(now);
+        self.diary.answered(now);
         self.state = State::WithAgent(Talk::new(now + self.policy.call_duration));
         self.connect_media(now, Side::Caller);
         self.attach_agent();

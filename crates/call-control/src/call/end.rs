@@ -6,7 +6,7 @@ use sip_core::{Command, Header};
 use timebase::Now;
 
 use super::{Call, State};
-use crate::io::{AgentRequest, MediaRequest, Output, Record};
+use crate::io::{AgentRequest, MediaRequest, Output};
 use crate::outcome::Outcome;
 
 /// Longer than any transaction (64·T1 = 32 s): after this the record is made whatever is missing.
@@ -84,13 +84,8 @@ impl Call {
     pub(super) fn end(&mut self, now: Now) {
         let before = std::mem::replace(&mut self.state, State::Ended);
         if let State::Ending { outcome, .. } = before {
-            self.outputs.push_back(Output::Ended(Box::new(Record {
-                outcome,
-                arrived: self.arrived,
-                answered: self.answered,
-                ended: now,
-                reconnects: self.reconnects,
-            })));
+            let record = self.diary.record(now, outcome);
+            self.outputs.push_back(Output::Ended(Box::new(record)));
         } else {
             self.state = before;
         }

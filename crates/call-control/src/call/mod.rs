@@ -4,6 +4,7 @@
 //! file, and what may happen in several of them stands here.
 
 mod arrive;
+mod diary;
 mod end;
 mod hand_back;
 mod reasons;
@@ -19,10 +20,11 @@ use timebase::Now;
 
 use crate::io::{AgentSaid, Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest};
 use crate::media_leg::MediaLeg;
-use crate::outcome::Outcome;
+use crate::outcome::{Cause, Ender, Fragment, Outcome};
 use crate::policy::Policy;
 use crate::transfer::{Checkpoint, Transfer, TransferId};
-use hand_back::HandBack;
+use diary::Diary;
+use hand_back::{HandBack, ReferAnswer, Refused};
 use talk::Talk;
 
 pub use reasons::TRANSFER_HEADER;
@@ -87,9 +89,7 @@ pub struct Call {
     agent_attached: bool,
     /// Chains of hand-back begun; the agent gets the call back once.
     chains: u8,
-    reconnects: u32,
-    arrived: Now,
-    answered: Option<Now>,
+    diary: Diary,
     outputs: VecDeque<Output>,
 }
 
@@ -170,9 +170,7 @@ impl Call {
             checkpoint: Checkpoint::default(),
             agent_attached: false,
             chains: 0,
-            reconnects: 0,
-            arrived: now,
-            answered: None,
+            diary: Diary::new(now),
             outputs: VecDeque::from([Output::Store(StoreRequest::Claim)]),
         }
     }
@@ -250,20 +248,36 @@ impl Call {
     fn caller_event(&mut self, now: Now, event: LegEvent) {
         match event {
             LegEvent::Confirmed { answer } => self.caller_confirmed(now, answer),
-            LegEvent::Cancelled { .. } => self.caller_cancelled(now),
+            LegEvent::Cancelled { reasons } => {
+                self.diary.ended_by(Ender::Caller, &reasons);
+                self.caller_cancelled(now);
+            }
             LegEvent::NoPrack => self.undo(now, Response::new(504), Outcome::Refused(504)),
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Caller, sdp),
             LegEvent::OfferAnswered { sdp } => self.offer_answered(Side::Caller, sdp),
             LegEvent::AllowsRefer(allowed) => self.caller.allow_refer = allowed,
             LegEvent::ReferAnswered {
-                status, refer_sub, ..
+                status,
+                reason,
+                refer_sub,
+                silence,
             } => {
-                self.refer_answered(now, status, refer_sub);
+                let answer = ReferAnswer {
+                    status,
+                    reason,
+                    refer_sub,
+                    silence,
+                };
+                self.refer_answered(now, &answer);
             }
             LegEvent::Notified {
-                status, terminated, ..
+                status,
+                reason,
+                terminated,
+                ..
             } => {
-                self.notified(now, status, terminated);
+                let fragment = status.map(|status| Fragment { status, reason });
+                self.notified(now, fragment, terminated);
             }
             LegEvent::HungUp { reasons } => self.caller_hung_up(now, &reasons),
             LegEvent::Ended { why } => self.caller_ended(now, why),
@@ -285,12 +299,24 @@ impl Call {
             return self.end_if_done(now);
         }
         match event {
-            LegEvent::Progress { sdp, .. } => self.target_progress(sdp),
+            LegEvent::Progress { status, sdp } => {
+                self.diary.note(now, format!("target {status}"));
+                self.target_progress(sdp);
+            }
             LegEvent::Answered { sdp, .. } => self.target_answered(now, sdp),
             LegEvent::Refused {
-                status, contacts, ..
+                status,
+                reason,
+                contacts,
+                reasons,
+                ..
             } => {
-                self.target_refused(now, status, contacts);
+                let refused = Refused {
+                    status,
+                    reason,
+                    causes: Cause::all(&reasons),
+                };
+                self.target_refused(now, &refused, contacts);
             }
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Target, sdp),
             LegEvent::OfferAnswered { sdp } => self.offer_answered(Side::Target, sdp),
@@ -365,6 +391,7 @@ impl Call {
             MediaSaid::NoPort { side: Side::Target } => self.no_target_port(now),
             MediaSaid::Drained => self.drained(now),
             MediaSaid::Silent => self.media_silent(now),
+            MediaSaid::Heard(still) => self.heard(now, still),
         }
     }
 
@@ -397,7 +424,7 @@ impl Call {
             return;
         };
         if answer.is_some_and(|answer| media.accept(&answer).is_ok()) {
-            self.connect_media(self.arrived, side);
+            self.connect_media(self.diary.arrived, side);
         }
     }
 
@@ -438,6 +465,8 @@ impl Call {
 
     fn caller_hung_up(&mut self, now: Now, reasons: &[ReasonValue]) {
         self.caller.hung_up = true;
+        self.diary.note(now, "caller hung up");
+        self.diary.ended_by(Ender::Caller, reasons);
         match &self.state {
             State::HandingBack(_) => self.caller_hung_up_in_hand_back(now, reasons),
             State::WithAgent(_) => self.finish(now, Outcome::CallerHungUp, Vec::new()),

@@ -143,6 +143,7 @@ impl Call {
             return;
         };
         let confirmed = self.caller.confirmed;
+        self.diary.result(now, &output);
         talk.link = Link::Completing {
             held: (!confirmed).then(|| output.clone()),
             drain_until: drain.then_some(now + DRAIN_CAP),
@@ -238,9 +239,10 @@ impl Call {
             }
             (Link::Up, false) => {
                 tracing::warn!(reason, "agent lost");
+                self.diary.note(now, "agent lost");
                 let give_up = now + self.policy.reconnect_timeout;
                 talk.link = Link::Lost { give_up, reason };
-                self.connect_agent(true);
+                self.connect_agent(now, true);
             }
         }
     }
@@ -251,7 +253,7 @@ impl Call {
         };
         if let Link::Lost { .. } = talk.link {
             talk.link = Link::Up;
-            self.reconnects += 1;
+            self.diary.reconnects += 1;
             self.attach_agent();
         }
     }

@@ -1,6 +1,7 @@
 //! Stories of calls on virtual time: what happens to a call on the left, what it wants on the right.
 
 mod arriving;
+mod chain;
 mod handing_back;
 mod talking;
 mod world;

@@ -24,6 +24,8 @@ use super::shared::Shared;
 use super::{agent_words, dial, identity, record, store_writes};
 
 const MEDIA_EVENTS: usize = 256;
+/// A caller who is heard sends packets within this.
+const HEARD_OVER: Duration = Duration::from_secs(1);
 /// How long a command waits when the driver's queue is full.
 const COMMAND_PAUSE: Duration = Duration::from_millis(5);
 
@@ -74,6 +76,7 @@ enum Found {
     Media(Result<MediaHandle, MediaError>),
     Target(Result<std::net::SocketAddr, MediaError>),
     Hops(Vec<Hop>),
+    Heard(bool),
 }
 
 impl CallTask {
@@ -189,6 +192,7 @@ impl CallTask {
                 Input::Media(MediaSaid::NoPort { side: Side::Target })
             }
             Found::Hops(hops) => Input::Resolved(hops),
+            Found::Heard(still) => Input::Media(MediaSaid::Heard(still)),
         };
         self.feed(input);
     }
@@ -367,6 +371,7 @@ impl CallTask {
     fn media_request(&mut self, request: &MediaRequest) {
         let command = match *request {
             MediaRequest::Open { side } => return self.open_media(side),
+            MediaRequest::Ask => return self.ask_media(),
             MediaRequest::Close => {
                 self.media.closed = true;
                 self.media.handle = None;
@@ -383,6 +388,21 @@ impl CallTask {
             MediaRequest::Watch(limit) => MediaCommand::WatchTimeout(limit),
         };
         self.media_command(command);
+    }
+
+    /// Whether packets of the caller come, over a second.
+    fn ask_media(&mut self) {
+        let handle = self.media.handle.clone();
+        self.lookups.spawn(async move {
+            let Some(handle) = handle else {
+                return Found::Heard(false);
+            };
+            let before = handle.figures().await;
+            tokio::time::sleep(HEARD_OVER).await;
+            let after = handle.figures().await;
+            let packets = |figures: &media_bridge::MediaFigures| figures.caller.packets_in;
+            Found::Heard(after.as_ref().map(packets) > before.as_ref().map(packets))
+        });
     }
 
     fn open_media(&mut self, side: Side) {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use agent_hook::{HookConfig, HookError, Hooks};
 use call_control::transfer::{AccountId, ReturnCredentials};
-use call_control::{Fallback, Policy};
+use call_control::{Fallback, Peer, Policy};
 use ipnet::IpNet;
 use media_core::Tone;
 use sip_core::{
@@ -15,6 +16,9 @@ use sip_core::{
 use transfer_api::{Account, Accounts, AccountsError, ApiKey, ReturnTarget, TargetRules};
 
 use crate::config::{self, Config, DigestAlgorithm, ReferPolicy, Require, Step};
+
+/// The longest hand-back, all steps together, until BYE ends the call.
+const CHAIN_WITHIN: Duration = Duration::from_secs(300);
 
 /// Everything that the configuration says of accounts and trunks.
 #[derive(Debug)]
@@ -193,6 +197,8 @@ fn policy(config: &Config, account: &config::Account, trunk: &config::Trunk) -> 
         },
         refer_timeout: trunk.refer_timeout.unwrap_or(handback.refer_timeout),
         refer_bye_after: handback.refer_bye_after,
+        peer: Peer::default(),
+        hand_back_timeout: CHAIN_WITHIN,
         invite_timeout: trunk.invite_timeout.unwrap_or(handback.invite_timeout),
         max_redirects: u8::try_from(handback.max_redirects).unwrap_or(u8::MAX),
         tone: match handback.tone {

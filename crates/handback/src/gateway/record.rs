@@ -14,9 +14,18 @@ pub(super) fn call_ended(record: &Record) {
         outcome = %record.outcome,
         setup_ms = record.answered.map(|at| millis(at - record.arrived)),
         duration_ms = record.answered.map(|at| millis(record.ended - at)),
+        ended_by = record.ended_by.name(),
+        sip_cause = cause(record, "SIP"),
+        q850_cause = cause(record, "Q.850"),
         reconnects = record.reconnects,
         "call ended"
     );
+}
+
+/// The cause that the one who ended the call gave in a protocol, RFC 3326.
+fn cause(record: &Record, protocol: &str) -> Option<u16> {
+    let of = |cause: &&call_control::Cause| cause.protocol.eq_ignore_ascii_case(protocol);
+    record.causes.iter().find(of)?.cause
 }
 
 fn millis(time: std::time::Duration) -> u64 {

@@ -127,13 +127,13 @@ impl Leg {
         if !(200..=299).contains(&reply.status) || refer_sub == Some(false) {
             up.referrer.close(id);
         }
-        let (status, reason) = (reply.status, reply.reason.clone());
         stack.emit(
             self.id,
             LegEvent::ReferAnswered {
-                status,
-                reason,
+                status: reply.status,
+                reason: reply.reason.clone(),
                 refer_sub,
+                silence: reply.message.is_none() && reply.status == 408,
             },
         );
         self.maybe_gone(now, stack, reply);

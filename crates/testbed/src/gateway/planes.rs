@@ -87,6 +87,11 @@ impl Gateway {
                 }
             }
             MediaRequest::Bridge(on) => media.bridged = *on,
+            MediaRequest::Ask => {
+                let heard = Box::new(Input::Media(MediaSaid::Heard(true)));
+                self.agenda
+                    .add(now + self.dice.millis(1, 1_000), Due::Tell(seat, heard));
+            }
             MediaRequest::Connect { .. }
             | MediaRequest::Disconnect { .. }
             | MediaRequest::Clear

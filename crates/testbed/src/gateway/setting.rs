@@ -6,7 +6,7 @@ use bytes::Bytes;
 use call_control::transfer::{
     InputContext, NewTransfer, ReturnCredentials, ReturnType, SipReturn, TransferType,
 };
-use call_control::{Facts, Fallback, Policy, TRANSFER_HEADER};
+use call_control::{Facts, Fallback, Peer, Policy, TRANSFER_HEADER};
 use media_core::Tone;
 use sdp::Codec;
 use sip_core::{EndpointConfig, Header, Invitation};
@@ -67,6 +67,8 @@ pub(super) fn policy(plan: &CallPlan) -> Policy {
         refer_always: false,
         refer_timeout: Duration::from_secs(30),
         refer_bye_after: Duration::from_secs(1),
+        peer: Peer::default(),
+        hand_back_timeout: Duration::from_secs(100),
         invite_timeout: Duration::from_secs(40),
         max_redirects: 2,
         tone: Some(Tone::RingbackEu),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use sip_core::{Command, Ended, Header};
+use timebase::Now;
 
 use super::super::reasons::{self, TRANSFER_HEADER};
 use super::super::{Call, State};
@@ -11,7 +12,7 @@ use crate::outcome::StepResult;
 use crate::transfer::ReturnType;
 
 impl Call {
-    pub(super) fn start_bye(&mut self) {
+    pub(super) fn start_bye(&mut self, now: Now) {
         let failure = match &self.state {
             State::HandingBack(hand_back) => hand_back.failure(),
             State::Claiming { .. }
@@ -23,6 +24,7 @@ impl Call {
         };
         let mut headers = failure.map_or_else(reasons::completed, reasons::return_failed);
         headers.push(self.transfer_header());
+        self.diary.note(now, "BYE");
         self.begin_step(ReturnType::Bye, StepState::Bye);
         self.outputs.push_back(Output::Agent(AgentRequest::Stop));
         self.command(self.caller.id, Command::HangUp { headers });

@@ -10,10 +10,10 @@ use sip_core::{Credentials, FormedRequest, Header, Place, ReasonValue, form_requ
 use timebase::Now;
 
 use super::super::{Call, State, TargetLeg, reasons};
-use super::StepState;
+use super::{Refused, StepState};
 use crate::io::{AgentPhase, AgentRequest, Hop, MediaRequest, Output};
 use crate::media_leg::MediaLeg;
-use crate::outcome::StepResult;
+use crate::outcome::{Ender, StepResult};
 
 use crate::transfer::{ReturnCredentials, ReturnType};
 
@@ -33,6 +33,7 @@ pub(super) struct Dialing {
 
 impl Call {
     pub(super) fn start_invite(&mut self, now: Now, uri: &Bytes) {
+        self.diary.note(now, "INVITE");
         let dialing = Dialing {
             give_up: now + self.policy.invite_timeout,
             request: form_request(uri),
@@ -109,7 +110,10 @@ impl Call {
         let codecs = self.offered_codecs();
         let mut media = MediaLeg::new(port, self.facts.session_id + 1, codecs);
         let sdp = media.offer(Direction::SendRecv);
-        let leg = hop.leg;
+        let (leg, address) = (hop.leg, hop.flow.remote);
+        if let Some(step) = self.current() {
+            step.tried.push(address);
+        }
         if let Some(place) = self.placement(hop, sdp) {
             self.target = Some(TargetLeg { id: leg, media });
             self.outputs.push_back(Output::Place(Box::new(place)));
@@ -203,6 +207,7 @@ impl Call {
             return self.target_failed(now, StepResult::Failed, Some(488));
         }
         self.note(StepResult::Succeeded, Some(200));
+        self.diary.note(now, "target answered");
         if let State::HandingBack(hand_back) = &mut self.state {
             hand_back.step = StepState::Bridged;
         }
@@ -216,7 +221,14 @@ impl Call {
         }
     }
 
-    pub(in super::super) fn target_refused(&mut self, now: Now, status: u16, contacts: Vec<Bytes>) {
+    pub(in super::super) fn target_refused(
+        &mut self,
+        now: Now,
+        refused: &Refused,
+        contacts: Vec<Bytes>,
+    ) {
+        let status = refused.status;
+        self.diary.note(now, format!("target refused {status}"));
         if let Some(target) = self.target.take() {
             self.lingering.push(target.id);
         }
@@ -236,7 +248,14 @@ impl Call {
             (408 | 503, _) if dialing.hops.as_ref().is_some_and(|hops| !hops.is_empty()) => {
                 self.place_when_ready(now);
             }
-            _ => self.target_failed(now, StepResult::Failed, Some(status)),
+            _ => {
+                self.decide(&refused.reason, &refused.causes);
+                let result = match status {
+                    482 => StepResult::Loop,
+                    _ => StepResult::Failed,
+                };
+                self.target_failed(now, result, Some(status));
+            }
         }
     }
 
@@ -254,6 +273,8 @@ impl Call {
         if let State::HandingBack(hand_back) = &self.state
             && hand_back.is_bridged()
         {
+            self.diary.note(now, "target hung up");
+            self.diary.ended_by(Ender::Target, reasons);
             self.end_bridge(now, reasons::crossing(reasons));
         }
     }

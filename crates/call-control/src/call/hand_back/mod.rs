@@ -4,16 +4,19 @@ mod bye;
 mod invite;
 mod refer;
 
+pub(super) use refer::ReferAnswer;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use media_core::Side;
 use sip_core::{Ended, Header, ReasonValue};
 use timebase::Now;
 
 use super::talk::Talk;
 use super::{Call, State, reasons};
 use crate::io::{AgentPhase, AgentRequest, MediaRequest, Output};
-use crate::outcome::{HandedBack, Outcome, Step, StepResult};
+use crate::outcome::{Cause, HandedBack, Outcome, Step, StepResult};
 use crate::policy::Fallback;
 use crate::transfer::ReturnType;
 use invite::Dialing;
@@ -26,9 +29,19 @@ const MOST_CHAINS: u8 = 3;
 pub(super) struct HandBack {
     /// The longest that an agent may keep the call, should it come back.
     until: Now,
+    /// When BYE is due whatever the steps still wait for.
+    overall: Option<Now>,
     plan: VecDeque<Fallback>,
     steps: Vec<Step>,
     step: StepState,
+}
+
+/// A final refusal of an INVITE of ours.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) reason: String,
+    pub(super) causes: Vec<Cause>,
 }
 
 #[derive(Debug)]
@@ -51,6 +64,7 @@ impl HandBack {
         let step = StepState::Choosing;
         Self {
             until,
+            overall: None,
             plan: VecDeque::new(),
             steps: Vec::new(),
             step,
@@ -61,13 +75,18 @@ impl HandBack {
         matches!(self.step, StepState::Bridged)
     }
 
-    pub(super) const fn deadline(&self) -> Option<Now> {
+    pub(super) fn deadline(&self) -> Option<Now> {
         match &self.step {
             StepState::Choosing | StepState::Bye | StepState::Bridged => None,
-            StepState::Referring(referring) => Some(referring.give_up),
+            StepState::Referring(referring) => Some(self.at_most(referring.deadline())),
             StepState::Referred { bye_at } => Some(*bye_at),
-            StepState::Dialing(dialing) => Some(dialing.give_up),
+            StepState::Dialing(dialing) => Some(self.at_most(dialing.give_up)),
         }
+    }
+
+    fn at_most(&self, deadline: Now) -> Now {
+        self.overall
+            .map_or(deadline, |overall| overall.min(deadline))
     }
 
     fn tried(&self, method: ReturnType) -> bool {
@@ -77,7 +96,11 @@ impl HandBack {
     /// The status of the last step, for the Reason of a BYE that follows it.
     fn failure(&self) -> Option<u16> {
         self.steps.iter().rev().find_map(|step| match step.result {
-            StepResult::Succeeded | StepResult::Pending | StepResult::AcceptedUnknown => None,
+            StepResult::Succeeded
+            | StepResult::Pending
+            | StepResult::AcceptedUnknown
+            | StepResult::Abandoned => None,
+            StepResult::Loop => Some(482),
             StepResult::TimedOut => Some(step.status.unwrap_or(408)),
             StepResult::NotAllowed => Some(step.status.unwrap_or(405)),
             StepResult::Unreachable | StepResult::NoMedia => Some(step.status.unwrap_or(503)),
@@ -91,9 +114,11 @@ impl HandBack {
 impl Call {
     pub(super) fn begin_hand_back(&mut self, now: Now) {
         self.chains += 1;
+        let overall = now + self.policy.hand_back_timeout;
         let method = self.return_type();
         let fallback = self.policy.fallback.clone();
         if let State::HandingBack(hand_back) = &mut self.state {
+            hand_back.overall = Some(overall);
             hand_back.plan.push_back(Fallback::Return(method));
             hand_back.plan.extend(fallback);
             hand_back.plan.push_back(Fallback::Return(ReturnType::Bye));
@@ -157,16 +182,19 @@ impl Call {
             (Fallback::Return(ReturnType::Refer), Some(uri)) => self.start_refer(now, uri),
             (Fallback::Return(ReturnType::Invite), Some(uri)) => self.start_invite(now, &uri),
             (Fallback::Return(ReturnType::Refer | ReturnType::Invite), None) => self.next_step(now),
-            (Fallback::Return(ReturnType::Bye), _) => self.start_bye(),
-            (Fallback::Agent, _) => self.back_to_agent(),
+            (Fallback::Return(ReturnType::Bye), _) => self.start_bye(now),
+            (Fallback::Agent, _) => self.back_to_agent(now),
         }
     }
 
-    fn back_to_agent(&mut self) {
+    fn back_to_agent(&mut self, now: Now) {
         let State::HandingBack(hand_back) = &self.state else {
             return;
         };
         let (status, until) = (hand_back.failure(), hand_back.until);
+        let steps = hand_back.steps.clone();
+        self.diary.chain_failed(steps);
+        self.diary.note(now, "back to the agent");
         self.state = State::WithAgent(Talk::new(until));
         self.media(MediaRequest::Tone(None));
         self.watch_media();
@@ -178,13 +206,20 @@ impl Call {
     fn begin_step(&mut self, method: ReturnType, step: StepState) {
         if let State::HandingBack(hand_back) = &mut self.state {
             hand_back.step = step;
-            let result = StepResult::Pending;
-            hand_back.steps.push(Step {
-                method,
-                result,
-                status: None,
-                fragments: Vec::new(),
-            });
+            hand_back.steps.push(Step::new(method));
+        }
+    }
+
+    /// The step under way.
+    fn current(&mut self) -> Option<&mut Step> {
+        match &mut self.state {
+            State::HandingBack(hand_back) => hand_back.steps.last_mut(),
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::WithAgent(_)
+            | State::Ending { .. }
+            | State::Ended => None,
         }
     }
 
@@ -199,8 +234,17 @@ impl Call {
         }
     }
 
+    /// What the peer said beside the status that decided the step.
+    fn decide(&mut self, reason: &str, causes: &[Cause]) {
+        if let Some(step) = self.current() {
+            step.reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+            step.causes.extend_from_slice(causes);
+        }
+    }
+
     fn step_failed(&mut self, now: Now, result: StepResult, status: Option<u16>) {
         tracing::debug!(result = result.name(), status, "hand-back step failed");
+        self.diary.note(now, format!("step {}", result.name()));
         self.note(result, status);
         self.next_step(now);
     }
@@ -220,10 +264,30 @@ impl Call {
         if hand_back.deadline().is_none_or(|at| at > now) {
             return;
         }
+        if hand_back.overall.is_some_and(|at| at <= now) {
+            return self.chain_timed_out(now);
+        }
         match &hand_back.step {
-            StepState::Referring(_) => self.step_failed(now, StepResult::TimedOut, None),
+            StepState::Referring(_) => self.refer_timeout(now),
             StepState::Referred { .. } => self.handed_back(now, reasons::completed()),
             StepState::Dialing(_) => self.dialing_timed_out(now),
+            StepState::Choosing | StepState::Bye | StepState::Bridged => {}
+        }
+    }
+
+    /// The chain took too long: whatever is under way is given up, and BYE ends the call.
+    fn chain_timed_out(&mut self, now: Now) {
+        let State::HandingBack(hand_back) = &mut self.state else {
+            return;
+        };
+        match &hand_back.step {
+            StepState::Referring(_) | StepState::Dialing(_) => {
+                hand_back.plan.clear();
+                self.drop_target(Vec::new());
+                self.media(MediaRequest::Disconnect { side: Side::Target });
+                self.step_failed(now, StepResult::TimedOut, None);
+            }
+            StepState::Referred { .. } => self.handed_back(now, reasons::completed()),
             StepState::Choosing | StepState::Bye | StepState::Bridged => {}
         }
     }

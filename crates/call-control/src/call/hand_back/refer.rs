@@ -1,24 +1,45 @@
 //! Hand-back by REFER (RFC 3515): followed to the final sipfrag, then BYE.
 
 use bytes::Bytes;
+use media_core::Side;
 use sip_core::{Command, Ended, Header};
 use timebase::Now;
 
 use super::super::{Call, State, reasons};
 use super::StepState;
-use crate::outcome::StepResult;
-use crate::policy::Fallback;
+use crate::io::MediaRequest;
+use crate::outcome::{Fragment, Step, StepResult};
+use crate::policy::{ByeRule, Fallback, Notifies};
 use crate::transfer::ReturnType;
+
+/// The final answer to a REFER.
+#[derive(Debug)]
+pub(in super::super) struct ReferAnswer {
+    pub(in super::super) status: u16,
+    pub(in super::super) reason: String,
+    pub(in super::super) refer_sub: Option<bool>,
+    /// There was none: the 408 is our own.
+    pub(in super::super) silence: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Referring {
     /// When the step is given up: no final NOTIFY.
     pub(super) give_up: Now,
+    /// When the first NOTIFY is late; set by the acceptance.
+    first_notify: Option<Now>,
+    /// The REFER got no answer at all: whether the caller is still heard decides what follows.
+    pub(super) unanswered: bool,
     accepted: bool,
     progressed: bool,
 }
 
 impl Referring {
+    pub(super) fn deadline(&self) -> Now {
+        let soft = self.first_notify.filter(|_| !self.progressed);
+        soft.map_or(self.give_up, |soft| soft.min(self.give_up))
+    }
+
     /// What the step came to when the dialog ended under it.
     pub(super) const fn result_of_end(&self, why: Ended) -> StepResult {
         match why {
@@ -38,9 +59,12 @@ impl Call {
         let give_up = now + self.policy.refer_timeout;
         let referring = Referring {
             give_up,
+            first_notify: None,
+            unanswered: false,
             accepted: false,
             progressed: false,
         };
+        self.diary.note(now, "REFER");
         self.begin_step(ReturnType::Refer, StepState::Referring(referring));
         if !self.caller.allow_refer && !self.policy.refer_always {
             return self.step_failed(now, StepResult::NotAllowed, None);
@@ -87,40 +111,75 @@ impl Call {
     }
 
     /// The final answer to REFER: any 2xx begins the implicit subscription.
-    pub(in super::super) fn refer_answered(
-        &mut self,
-        now: Now,
-        status: u16,
-        refer_sub: Option<bool>,
-    ) {
+    pub(in super::super) fn refer_answered(&mut self, now: Now, answer: &ReferAnswer) {
+        let first_notify = now + self.policy.peer.first_notify;
+        let status = answer.status;
         let Some(referring) = self.referring() else {
             return;
         };
+        if (200..=299).contains(&status) {
+            referring.accepted = true;
+            referring.first_notify = Some(first_notify);
+        }
+        referring.unanswered = answer.silence;
+        if let Some(step) = self.current().filter(|_| !answer.silence) {
+            step.answer = Some(status);
+        }
+        self.diary.note(now, format!("REFER answered {status}"));
         match status {
             // RFC 4488 §4: no NOTIFY will come.
-            200..=299 if refer_sub == Some(false) => self.referred(now, status),
-            200..=299 => referring.accepted = true,
-            408 | 481 => {
-                self.note(StepResult::DialogGone, Some(status));
-                self.handed_back(now, reasons::return_failed(status));
+            200..=299 if answer.refer_sub == Some(false) => self.referred(now, status),
+            200..=299 => {}
+            // Some SBCs drop REFER: the call itself may still stand.
+            408 if answer.silence => self.media(MediaRequest::Ask),
+            408 | 481 => self.refer_dialog_gone(now, status),
+            _ => {
+                self.decide(&answer.reason, &[]);
+                self.step_failed(now, StepResult::Failed, Some(status));
             }
-            _ => self.step_failed(now, StepResult::Failed, Some(status)),
         }
     }
 
-    pub(in super::super) fn notified(&mut self, now: Now, status: Option<u16>, terminated: bool) {
+    fn refer_dialog_gone(&mut self, now: Now, status: u16) {
+        self.note(StepResult::DialogGone, Some(status));
+        self.handed_back(now, reasons::return_failed(status));
+    }
+
+    /// After a REFER that nobody answered: whether the caller is still heard.
+    pub(in super::super) fn heard(&mut self, now: Now, still: bool) {
+        match self.referring() {
+            Some(referring) if referring.unanswered && still => {
+                self.step_failed(now, StepResult::TimedOut, Some(408));
+            }
+            Some(referring) if referring.unanswered => self.refer_dialog_gone(now, 408),
+            Some(_) | None => {}
+        }
+    }
+
+    pub(in super::super) fn notified(
+        &mut self,
+        now: Now,
+        fragment: Option<Fragment>,
+        terminated: bool,
+    ) {
+        let status = fragment.as_ref().map(|fragment| fragment.status);
+        self.diary.note(
+            now,
+            status.map_or_else(|| "NOTIFY".to_owned(), |status| format!("NOTIFY {status}")),
+        );
         let Some(referring) = self.referring() else {
-            return;
+            return self.notified_late(now, fragment);
         };
         referring.accepted = true;
         referring.progressed = true;
-        if let (State::HandingBack(hand_back), Some(status)) = (&mut self.state, status)
-            && let Some(step) = hand_back.steps.last_mut()
+        if let (Some(step), Some(fragment)) = (self.current(), fragment)
+            && step.fragments.len() < Step::MOST_FRAGMENTS
         {
-            step.fragments.push(status);
+            step.reason = Some(fragment.reason.clone()).filter(|reason| !reason.is_empty());
+            step.fragments.push(fragment);
         }
         match (status, terminated) {
-            (Some(status @ 200..=299), _) => self.referred(now, status),
+            (Some(status @ 200..=299), _) => self.referred_after_notify(now, status, terminated),
             (Some(status @ 300..), _) => self.step_failed(now, StepResult::Failed, Some(status)),
             (Some(_) | None, true) => {
                 self.note(StepResult::AcceptedUnknown, None);
@@ -130,10 +189,73 @@ impl Call {
         }
     }
 
+    /// A transfer that was given up has worked after all: the target of our own INVITE, if it still
+    /// rings, is let go.
+    fn notified_late(&mut self, now: Now, fragment: Option<Fragment>) {
+        let Some(fragment) = fragment.filter(|fragment| (200..=299).contains(&fragment.status))
+        else {
+            return;
+        };
+        let State::HandingBack(hand_back) = &mut self.state else {
+            return;
+        };
+        let StepState::Dialing(_) = hand_back.step else {
+            return;
+        };
+        let given_up = hand_back
+            .steps
+            .iter_mut()
+            .find(|step| step.method == ReturnType::Refer && step.result == StepResult::TimedOut);
+        let Some(step) = given_up else {
+            return;
+        };
+        let status = fragment.status;
+        step.result = StepResult::Succeeded;
+        step.status = Some(status);
+        step.fragments.push(fragment);
+        self.note(StepResult::Abandoned, None);
+        self.drop_target(Vec::new());
+        self.media(MediaRequest::Disconnect { side: Side::Target });
+        self.referred(now, status);
+    }
+
+    /// The first NOTIFY is late, or the last one did not come in time.
+    pub(super) fn refer_timeout(&mut self, now: Now) {
+        let silent_peer = self.policy.peer.notifies == Notifies::Never;
+        let Some(referring) = self.referring() else {
+            return;
+        };
+        if referring.give_up <= now {
+            return self.step_failed(now, StepResult::TimedOut, None);
+        }
+        referring.first_notify = None;
+        if silent_peer {
+            self.note(StepResult::AcceptedUnknown, None);
+            return self.handed_back(now, reasons::completed());
+        }
+        self.diary.note(now, "first NOTIFY is late");
+        tracing::debug!("no NOTIFY yet of an accepted REFER");
+    }
+
+    /// What a peer needs that waits for our BYE before it lets the target hear the caller.
+    fn referred_after_notify(&mut self, now: Now, status: u16, terminated: bool) {
+        let at_once = self.policy.peer.bye == ByeRule::OursAtOnce && terminated;
+        self.referred(now, status);
+        if let State::HandingBack(hand_back) = &mut self.state
+            && let StepState::Referred { bye_at } = &mut hand_back.step
+            && at_once
+        {
+            *bye_at = now;
+        }
+    }
+
     /// The peer says that it worked: BYE follows if the peer has not sent its own by then.
     fn referred(&mut self, now: Now, status: u16) {
         self.note(StepResult::Succeeded, Some(status));
-        let bye_at = now + self.policy.refer_bye_after;
+        let bye_at = match self.policy.peer.bye {
+            ByeRule::Ours | ByeRule::OursAtOnce => now + self.policy.refer_bye_after,
+            ByeRule::Theirs { patience } => now + patience.max(self.policy.refer_bye_after),
+        };
         if let State::HandingBack(hand_back) = &mut self.state {
             hand_back.step = StepState::Referred { bye_at };
         }

@@ -18,6 +18,7 @@ fn refer_answered(status: u16) -> Input {
         status,
         reason: String::new(),
         refer_sub: None,
+        silence: false,
     };
     leg(CALLER, answered)
 }
@@ -118,7 +119,9 @@ fn refer_is_followed_to_its_final_notify_and_bye_comes_a_second_later() {
     let Outcome::HandedBack(handed) = &outcome else {
         panic!("{outcome}")
     };
-    assert_eq!(handed.steps[0].fragments, [100, 180, 200]);
+    let step = &handed.steps[0];
+    let fragments: Vec<u16> = step.fragments.iter().map(|it| it.status).collect();
+    assert_eq!((step.answer, fragments), (Some(202), vec![100, 180, 200]));
     assert_eq!(steps(&outcome), "REFER succeeded 200");
 }
 
@@ -256,6 +259,7 @@ fn refer_sub_false_means_success_without_a_notify() {
             status,
             reason,
             refer_sub: Some(false),
+            silence: false,
         },
     ));
     assert!(world.after(Duration::from_secs(1))[0].starts_with("hang up SIP;cause=200"));

@@ -17,7 +17,7 @@ use crate::transfer::{
     InputContext, NewTransfer, OutputContext, ReturnType, SipReturn, Status, Transfer,
     TransferType, Variables,
 };
-use crate::{Call, Facts, Outcome};
+use crate::{Call, Facts, Outcome, Record};
 
 pub(super) const CALLER: LegId = LegId(2);
 pub(super) const TARGET: LegId = LegId(1);
@@ -46,6 +46,8 @@ pub(super) fn policy() -> Policy {
         refer_always: false,
         refer_timeout: Duration::from_secs(120),
         refer_bye_after: Duration::from_secs(1),
+        peer: crate::Peer::default(),
+        hand_back_timeout: Duration::from_secs(300),
         invite_timeout: Duration::from_secs(60),
         max_redirects: 5,
         tone: None,
@@ -241,6 +243,11 @@ impl World {
 
     /// Lets the call end and returns how it did.
     pub(super) fn outcome(&mut self, input: Input) -> Outcome {
+        self.record(input).outcome
+    }
+
+    /// Lets the call end and returns its record.
+    pub(super) fn record(&mut self, input: Input) -> Record {
         self.call.handle_input(self.now, input);
         let last = std::iter::from_fn(|| self.call.poll_output()).last();
         let Some(Output::Ended(record)) = last else {
@@ -248,7 +255,7 @@ impl World {
         };
         assert!(self.call.is_ended());
         assert_eq!(self.call.poll_timeout(), None);
-        record.outcome
+        *record
     }
 }
 
@@ -338,6 +345,7 @@ fn describe_media(request: &MediaRequest) -> String {
         MediaRequest::Drain => "drain".to_owned(),
         MediaRequest::Watch(Some(limit)) => format!("watch media {}", limit.as_secs()),
         MediaRequest::Watch(None) => "do not watch media".to_owned(),
+        MediaRequest::Ask => "ask whether the caller is heard".to_owned(),
         MediaRequest::Close => "close media".to_owned(),
     }
 }
