@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use sip_message::Message;
+use sip_message::{Credentials, Message};
+use subtle::ConstantTimeEq;
 use timebase::Now;
 
-use crate::config::{EndpointConfig, TrunkRule, Unauthenticated};
+use crate::config::{DigestUser, EndpointConfig, TrunkRule, Unauthenticated};
 use crate::digest::{Algorithm, Server};
 use crate::ended::Counters;
 use crate::ids::Ids;
@@ -14,6 +15,9 @@ use crate::vocabulary::{Response, TrunkId};
 
 /// How many used nonces are remembered.
 const NONCES: usize = 4096;
+
+/// How many credentials of one request are looked at: one for each algorithm, and one more.
+const CREDENTIALS: usize = 4;
 
 /// What a request from a stranger gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,11 @@ impl Gate {
                 NONCES,
             ),
         }
+    }
+
+    /// Other rules; used nonces stay used.
+    pub(crate) fn reconfigure(&mut self, config: &EndpointConfig) {
+        self.server.reconfigure(&config.realm, config.nonce_life);
     }
 
     /// The trunk of a request from outside every dialog.
@@ -94,24 +103,20 @@ impl Gate {
     ) -> Verdict {
         let mut verdict = Verdict::Nothing;
         let method = request.method();
-        for credentials in request.authorization().filter_map(Result::ok) {
+        let given = request.authorization().filter_map(Result::ok);
+        for credentials in given.filter(Credentials::is_digest).take(CREDENTIALS) {
             if !self.server.is_for_us(&credentials) {
                 continue;
             }
             let name = credentials.param("username").unwrap_or_default();
-            let user = candidates.iter().find_map(|trunk| {
-                let user = config.trunks.get(trunk.0 as usize)?.digest.as_ref()?;
-                (user.username.as_bytes() == name.as_ref()).then_some((*trunk, user))
-            });
-            verdict = match user {
-                None => Verdict::Wrong,
-                Some((trunk, user)) => {
-                    match self.server.verify(now, &credentials, method.as_str(), user) {
-                        Ok(()) => return Verdict::Proven(trunk),
-                        Err(denied) if denied.is_stale() => Verdict::Stale,
-                        Err(_) => Verdict::Wrong,
-                    }
-                }
+            let found = user_named(config, candidates, &name);
+            let user = found.map(|(_, user)| user);
+            let verified = self.server.verify(now, &credentials, method.as_str(), user);
+            verdict = match (verified, found, verdict) {
+                (Ok(()), Some((trunk, _)), _) => return Verdict::Proven(trunk),
+                (Err(denied), _, _) if denied.is_stale() => Verdict::Stale,
+                (_, _, Verdict::Stale) => Verdict::Stale,
+                (_, _, Verdict::Nothing | Verdict::Wrong | Verdict::Proven(_)) => Verdict::Wrong,
             };
         }
         verdict
@@ -152,6 +157,21 @@ enum Verdict {
     Stale,
     Wrong,
     Nothing,
+}
+
+/// The trunk among the candidates whose user has a name. All are looked at, so that the time does
+/// not tell which.
+fn user_named<'a>(
+    config: &'a EndpointConfig,
+    candidates: &[TrunkId],
+    name: &[u8],
+) -> Option<(TrunkId, &'a DigestUser)> {
+    candidates.iter().fold(None, |found, trunk| {
+        let rule = config.trunks.get(trunk.0 as usize);
+        let user = rule.and_then(|rule| rule.digest.as_ref());
+        let named = user.filter(|user| bool::from(user.username.as_bytes().ct_eq(name)));
+        found.or(named.map(|user| (*trunk, user)))
+    })
 }
 
 /// Whether the trunk's addresses include the source; IPv4-mapped IPv6 addresses are IPv4 ones.

@@ -114,8 +114,11 @@ pub struct Place {
     pub headers: Vec<Header>,
     /// The offer; without one the peer offers in its 200 and [`Command::Answer`] goes into the ACK.
     pub sdp: Option<Bytes>,
-    /// Credentials for challenges to this leg's requests.
+    /// Credentials for challenges to the INVITE. Those to later requests are answered with the
+    /// trunk's [`crate::TrunkRule::outbound_auth`], and only towards the trunk.
     pub credentials: Option<Credentials>,
+    /// The trunk on whose behalf the call is placed.
+    pub trunk: Option<TrunkId>,
     /// The INVITE's Max-Forwards.
     pub max_forwards: u8,
     /// A Route header field's value, for an outbound proxy.

@@ -26,8 +26,8 @@ mod validate;
 pub use builder::Builder;
 pub use error::{Limits, ParseError};
 pub use headers::{
-    CSeq, Challenge, Credentials, Event, MediaType, NameAddr, Param, Params, RAck, Reason,
-    Replaces, SessionExpires, SubscriptionState, Via, Warning,
+    AuthenticationInfo, CSeq, Challenge, Credentials, Event, MediaType, NameAddr, Param, Params,
+    RAck, Reason, Replaces, SessionExpires, SubscriptionState, Via, Warning,
 };
 pub use message::{Field, Message, StartLine};
 pub use method::Method;

@@ -78,6 +78,7 @@ fn place(caller: &SipHandle, transport: Transport, remote: SocketAddr, pad: usiz
         headers: vec![sip_core::Header::new("X-Pad", "p".repeat(pad))],
         sdp: Some(Bytes::from_static(SDP)),
         credentials: None,
+        trunk: None,
         max_forwards: 70,
         route: None,
         sources: Vec::new(),

@@ -186,6 +186,7 @@ impl Sbc {
             headers,
             sdp: (!line.caller.late_offer).then(|| line.phone.offer()),
             credentials: None,
+            trunk: None,
             max_forwards: 70,
             route: None,
             sources: Vec::new(),

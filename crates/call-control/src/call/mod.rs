@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use media_core::Side;
 use sdp::Codec;
-use sip_core::{Command, Ended, Header, LegEvent, LegId, ReasonValue, Response};
+use sip_core::{Command, Ended, Header, LegEvent, LegId, ReasonValue, Response, TrunkId};
 use timebase::Now;
 
 use crate::io::{AgentSaid, Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest};
@@ -35,6 +35,8 @@ pub use reasons::TRANSFER_HEADER;
 pub struct Facts {
     /// The leg that the INVITE made.
     pub leg: LegId,
+    /// The trunk that it came over.
+    pub trunk: TrunkId,
     /// The transfer that it names.
     pub transfer: TransferId,
     /// The offer; none when the INVITE had no SDP.

@@ -135,6 +135,7 @@ fn facts(trunk: &Trunk, rules: &Rules, invitation: &Invitation) -> Facts {
     let host = host.unwrap_or_else(|| invitation.flow.local.to_string());
     Facts {
         leg: invitation.leg,
+        trunk: invitation.trunk,
         transfer: invitation.correlation.as_deref().unwrap_or_default().into(),
         offer: invitation.offer.clone(),
         allow_refer: invitation.allow_refer,

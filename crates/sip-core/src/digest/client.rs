@@ -12,6 +12,15 @@ use crate::ids::Ids;
 /// Realms that one dialog answers to at most: its peer and the proxies on the way.
 const REALMS: usize = 4;
 
+/// The end of the names of the session variants.
+const SESSION: &str = "-sess";
+
+/// Who sends which of the fields of RFC 7616 §3.5: whether a proxy, and the name.
+const INFO: [(bool, &str); 2] = [
+    (false, "Authentication-Info"),
+    (true, "Proxy-Authentication-Info"),
+];
+
 /// New nonces taken from one realm without any use of the former ones beyond the first.
 const RENEWALS: u8 = 3;
 
@@ -29,12 +38,21 @@ struct Session {
     nonce: Vec<u8>,
     opaque: Option<Vec<u8>>,
     algorithm: Algorithm,
+    /// A session variant of the algorithm: the client's nonce that the session key is made with,
+    /// drawn for the first request and kept (RFC 7616 §3.4.2).
+    session: Option<SessionKey>,
     protection: Protection,
     /// How often the nonce was used.
     count: u32,
     /// A request with this nonce got another answer than a challenge.
     served: bool,
     renewals: u8,
+}
+
+/// The client's nonce of a session variant; drawn when it is first needed.
+#[derive(Clone, Debug, Default)]
+struct SessionKey {
+    cnonce: Option<String>,
 }
 
 /// The quality of protection chosen from those offered.
@@ -153,10 +171,23 @@ impl Client {
         !self.sessions.is_empty()
     }
 
-    /// A request got another final answer than a challenge: what it carried was good.
-    pub fn served(&mut self) {
+    /// A request got another final answer than a challenge: what it carried was good. The answer
+    /// may name the nonce to use next (RFC 7616 §3.5).
+    pub fn served(&mut self, response: &Message) {
         for session in &mut self.sessions {
             session.served = true;
+        }
+        for (proxy, name) in INFO {
+            // The field names no realm: of several that may have sent it, none is known to have.
+            let mut of = self
+                .sessions
+                .iter_mut()
+                .filter(|known| known.proxy == proxy);
+            if let (Some(session), None) = (of.next(), of.next())
+                && let Some(nonce) = next_nonce(response, name)
+            {
+                session.renew(nonce);
+            }
         }
     }
 
@@ -204,10 +235,15 @@ impl Session {
         {
             return Err(NoAnswer::ForeignRealm);
         }
-        let algorithm = match challenge.param("algorithm") {
-            None => Algorithm::Md5,
-            Some(name) => Algorithm::parse(&name).ok_or(NoAnswer::Unsupported)?,
+        let (algorithm, session) = match challenge.param("algorithm") {
+            None => (Algorithm::Md5, None),
+            Some(name) => scheme(&name).ok_or(NoAnswer::Unsupported)?,
         };
+        let protection = Protection::choose(challenge.param("qop").as_deref())?;
+        // Its key needs the client's nonce, which may not be sent without `qop` (RFC 7616 §3.4).
+        if session.is_some() && protection == Protection::None {
+            return Err(NoAnswer::Unsupported);
+        }
         Ok(Self {
             proxy,
             realm: realm.into_owned(),
@@ -217,7 +253,8 @@ impl Session {
                 .into_owned(),
             opaque: challenge.param("opaque").map(std::borrow::Cow::into_owned),
             algorithm,
-            protection: Protection::choose(challenge.param("qop").as_deref())?,
+            session,
+            protection,
             count: 0,
             served: false,
             renewals: 0,
@@ -232,7 +269,10 @@ impl Session {
     ) -> Authorization {
         self.count = self.count.saturating_add(1);
         let count = format!("{:08x}", self.count);
-        let cnonce = ids.cnonce();
+        let cnonce = match &mut self.session {
+            None => ids.cnonce(),
+            Some(key) => key.cnonce.get_or_insert_with(|| ids.cnonce()).clone(),
+        };
         let (count, cnonce) = (count.as_bytes(), cnonce.as_bytes());
         let qop = match self.protection {
             Protection::None => Qop::None,
@@ -252,10 +292,20 @@ impl Session {
             method: request.method.as_bytes(),
             uri: request.uri,
             qop,
+            session: self.session.is_some().then_some(cnonce),
         };
         Authorization {
             proxy: self.proxy,
             value: self.write(&proof),
+        }
+    }
+
+    /// Another nonce of the same server, for the same realm.
+    fn renew(&mut self, nonce: Vec<u8>) {
+        self.nonce = nonce;
+        self.count = 0;
+        if let Some(key) = &mut self.session {
+            key.cnonce = None;
         }
     }
 
@@ -276,6 +326,9 @@ impl Session {
         }
         text.extend_from_slice(b", algorithm=");
         text.extend_from_slice(self.algorithm.name().as_bytes());
+        if self.session.is_some() {
+            text.extend_from_slice(SESSION.as_bytes());
+        }
         if let Some(opaque) = &self.opaque {
             text.extend_from_slice(b", opaque=");
             quote(&mut text, opaque);
@@ -312,6 +365,27 @@ impl Protection {
             Err(NoAnswer::Unsupported)
         }
     }
+}
+
+/// An algorithm by its name in a challenge, and the key to come where it is a session variant.
+fn scheme(name: &[u8]) -> Option<(Algorithm, Option<SessionKey>)> {
+    let plain = name.len().saturating_sub(SESSION.len());
+    let (plain, end) = name.split_at(plain);
+    if end.eq_ignore_ascii_case(SESSION.as_bytes()) {
+        Algorithm::parse(plain).map(|algorithm| (algorithm, Some(SessionKey::default())))
+    } else {
+        Algorithm::parse(name).map(|algorithm| (algorithm, None))
+    }
+}
+
+/// The `nextnonce` of an Authentication-Info field; of several fields, that of the first that has one.
+fn next_nonce(response: &Message, name: &str) -> Option<Vec<u8>> {
+    response.fields_named(name).find_map(|field| {
+        let value = field.value();
+        let info = sip_message::AuthenticationInfo::parse(&value).ok()?;
+        let nonce = info.param("nextnonce")?.into_owned();
+        (!nonce.is_empty()).then_some(nonce)
+    })
 }
 
 fn is_stale(challenge: &Challenge) -> bool {

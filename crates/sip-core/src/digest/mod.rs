@@ -40,7 +40,8 @@ impl Algorithm {
         }
     }
 
-    /// Reads an `algorithm` parameter; the session variants (`MD5-sess`) are not supported.
+    /// Reads an `algorithm` parameter, but for the session variants (`MD5-sess`), which only the
+    /// client speaks.
     #[must_use]
     pub fn parse(name: &[u8]) -> Option<Self> {
         [Self::Md5, Self::Sha256, Self::Sha512_256]
@@ -90,13 +91,18 @@ struct Proof<'a> {
     method: &'a [u8],
     uri: &'a [u8],
     qop: Qop<'a>,
+    /// A session variant (`-sess`): the client's nonce of the session, which `qop` carries too.
+    session: Option<&'a [u8]>,
 }
 
 impl Proof<'_> {
     /// The `response` parameter.
     fn response(&self) -> Zeroizing<String> {
         let hash = |parts: &[&[u8]]| self.algorithm.hash(parts);
-        let who = hash(&[self.username, self.realm, self.password]);
+        let mut who = hash(&[self.username, self.realm, self.password]);
+        if let Some(cnonce) = self.session {
+            who = hash(&[who.as_bytes(), self.nonce, cnonce]);
+        }
         match self.qop {
             Qop::None => {
                 let what = hash(&[self.method, self.uri]);

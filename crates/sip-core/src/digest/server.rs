@@ -30,6 +30,8 @@ const WINDOW: u32 = 64;
 pub struct Server {
     realm: String,
     secret: Secret,
+    /// What the credentials of users who do not exist are compared with.
+    decoy: Secret,
     life: Duration,
     memory: usize,
     serial: u64,
@@ -55,6 +57,8 @@ impl Drop for Secret {
 /// The counts seen with one nonce.
 #[derive(Debug)]
 struct Used {
+    /// Who used it first; nobody else can.
+    user: String,
     expires: Now,
     highest: u32,
     /// Bit n: `highest - n` was seen.
@@ -73,9 +77,9 @@ pub enum Denied {
     /// Credentials for somebody else's realm.
     #[error("the realm is not ours")]
     ForeignRealm,
-    /// The user name is not that of the credentials to verify with.
-    #[error("the user is another")]
-    OtherUser,
+    /// Nobody has the user name, or not the user to verify with.
+    #[error("the user is unknown")]
+    UnknownUser,
     /// An algorithm that was not offered, so that nobody can talk us down to a weaker one.
     #[error("the algorithm was not offered")]
     AlgorithmNotOffered,
@@ -103,7 +107,7 @@ impl Denied {
             Self::NotDigest
             | Self::Malformed(_)
             | Self::ForeignRealm
-            | Self::OtherUser
+            | Self::UnknownUser
             | Self::AlgorithmNotOffered
             | Self::QopNotOffered
             | Self::Wrong => false,
@@ -124,6 +128,7 @@ impl Server {
     pub fn new(realm: &str, secret: [u8; 32], life: Duration, memory: usize) -> Self {
         Self {
             realm: realm.to_owned(),
+            decoy: Secret(mac(&secret, "decoy", &[])),
             secret: Secret(secret),
             life,
             memory: memory.max(1),
@@ -131,6 +136,13 @@ impl Server {
             retired: 0,
             used: BTreeMap::new(),
         }
+    }
+
+    /// Another realm and life, with the same secret and the same memory: no nonce count becomes
+    /// good again.
+    pub fn reconfigure(&mut self, realm: &str, life: Duration) {
+        realm.clone_into(&mut self.realm);
+        self.life = life;
     }
 
     /// The realm.
@@ -155,29 +167,33 @@ impl Server {
             && credentials.param("realm").as_deref() == Some(self.realm.as_bytes())
     }
 
-    /// Verifies credentials against the one user whom their name was found to mean. The digest
-    /// `uri` is taken as it stands (RFC 3261 §22.4).
+    /// Verifies credentials against the one user whom their name was found to mean; `None` where
+    /// it means nobody, which costs the same. The digest `uri` is taken as it stands
+    /// (RFC 3261 §22.4).
     pub fn verify(
         &mut self,
         now: Now,
         credentials: &Credentials,
         method: &str,
-        user: &DigestUser,
+        user: Option<&DigestUser>,
     ) -> Result<(), Denied> {
         let parts = Parts::read(credentials)?;
-        self.check_claims(&parts, user)?;
+        let password = user.map_or(&self.decoy.0[..], |user| user.password.as_bytes());
         let expected = parts
-            .proof(self.realm.as_bytes(), method.as_bytes(), user)
+            .proof(self.realm.as_bytes(), method.as_bytes(), password)
             .response();
         let given = parts.response.to_ascii_lowercase();
-        if !bool::from(expected.as_bytes().ct_eq(&given)) {
+        let right = bool::from(expected.as_bytes().ct_eq(&given));
+        let user = user.ok_or(Denied::UnknownUser)?;
+        self.check_claims(&parts, user)?;
+        if !right {
             return Err(Denied::Wrong);
         }
         let nonce = self.read_nonce(&parts.nonce).ok_or(Denied::Stale)?;
         if now > nonce.issued + self.life {
             return Err(Denied::Stale);
         }
-        self.note(now, &nonce, parts.count())
+        self.note(now, &nonce, parts.count(), &user.username)
     }
 
     /// How many used nonces are remembered.
@@ -190,8 +206,8 @@ impl Server {
         if *parts.realm != *self.realm.as_bytes() {
             Err(Denied::ForeignRealm)
         } else if *parts.username != *user.username.as_bytes() {
-            Err(Denied::OtherUser)
-        } else if !user.algorithms.contains(&parts.algorithm) {
+            Err(Denied::UnknownUser)
+        } else if !may_use(user, parts.algorithm) {
             Err(Denied::AlgorithmNotOffered)
         } else {
             Ok(())
@@ -236,9 +252,11 @@ impl Server {
     }
 
     /// Accepts a nonce count once.
-    fn note(&mut self, now: Now, nonce: &Nonce, count: u32) -> Result<(), Denied> {
+    fn note(&mut self, now: Now, nonce: &Nonce, count: u32, user: &str) -> Result<(), Denied> {
         if let Some(used) = self.used.get_mut(&nonce.serial) {
-            return if used.is_new(count) {
+            return if used.user != user {
+                Err(Denied::Stale)
+            } else if used.is_new(count) {
                 Ok(())
             } else {
                 Err(Denied::Replayed)
@@ -262,6 +280,7 @@ impl Server {
         self.used.insert(
             nonce.serial,
             Used {
+                user: user.to_owned(),
                 expires: nonce.issued + self.life,
                 highest: count,
                 seen: 1,
@@ -324,6 +343,10 @@ impl<'a> Parts<'a> {
             }
             Some(_) => return Err(Denied::QopNotOffered),
         };
+        // Only peers as old as MD5 know no `qop` (RFC 7616 §3.4, RFC 8760 §2.6).
+        if qop.is_none() && algorithm != Algorithm::Md5 {
+            return Err(Denied::Malformed("qop"));
+        }
         Ok(Self {
             algorithm,
             username: need("username")?,
@@ -335,7 +358,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn proof<'b>(&'b self, realm: &'b [u8], method: &'b [u8], user: &'b DigestUser) -> Proof<'b> {
+    fn proof<'b>(&'b self, realm: &'b [u8], method: &'b [u8], password: &'b [u8]) -> Proof<'b> {
         let qop = match &self.qop {
             None => Qop::None,
             Some((count, _, cnonce)) => Qop::Auth { count, cnonce },
@@ -344,11 +367,12 @@ impl<'a> Parts<'a> {
             algorithm: self.algorithm,
             username: &self.username,
             realm,
-            password: user.password.as_bytes(),
+            password,
             nonce: &self.nonce,
             method,
             uri: &self.uri,
             qop,
+            session: None,
         }
     }
 
@@ -356,6 +380,13 @@ impl<'a> Parts<'a> {
     fn count(&self) -> u32 {
         self.qop.as_ref().map_or(1, |(_, value, _)| *value)
     }
+}
+
+/// Whether a user may prove itself so: by what its trunk offers, or, where that includes MD5, by
+/// what is better, since trunks that share an address are challenged with all that any of them offers.
+fn may_use(user: &DigestUser, algorithm: Algorithm) -> bool {
+    user.algorithms.contains(&algorithm)
+        || (algorithm != Algorithm::Md5 && user.algorithms.contains(&Algorithm::Md5))
 }
 
 /// `8LHEX`, not zero.

@@ -102,7 +102,8 @@ impl Pair {
     }
 
     fn verify(&mut self, now: Now, credentials: &sip_message::Credentials) -> Result<(), Denied> {
-        self.server.verify(now, credentials, "INVITE", &self.user)
+        self.server
+            .verify(now, credentials, "INVITE", Some(&self.user))
     }
 }
 
@@ -116,6 +117,7 @@ fn proof<'a>(algorithm: Algorithm, qop: Qop<'a>) -> Proof<'a> {
         method: b"GET",
         uri: b"/dir/index.html",
         qop,
+        session: None,
     }
 }
 
@@ -303,7 +305,7 @@ fn replay_with_a_changed_count_or_client_nonce_is_wrong() {
     );
     assert_eq!(
         pair.server
-            .verify(at(1), &read(&answer), "BYE", &user(&[Algorithm::Md5])),
+            .verify(at(1), &read(&answer), "BYE", Some(&user(&[Algorithm::Md5]))),
         Err(Denied::Wrong)
     );
     assert_eq!(pair.verify(at(1), &read(&answer)), Ok(()));
@@ -397,7 +399,7 @@ fn credentials_of_another_user_realm_or_password_are_refused() {
     assert!(pair.server.is_for_us(&read(&answer)) && !pair.server.is_for_us(&foreign));
     assert_eq!(pair.verify(at(1), &foreign), Err(Denied::ForeignRealm));
     pair.user.username = "other".to_owned();
-    assert_eq!(pair.verify(at(1), &read(&answer)), Err(Denied::OtherUser));
+    assert_eq!(pair.verify(at(1), &read(&answer)), Err(Denied::UnknownUser));
     pair.user = user(&[Algorithm::Md5]);
     pair.user.password = Zeroizing::new("open".to_owned());
     assert_eq!(pair.verify(at(1), &read(&answer)), Err(Denied::Wrong));
@@ -591,7 +593,7 @@ fn later_requests_reuse_the_nonce_until_it_runs_out() {
         [count(&mut client), count(&mut client)],
         ["00000001", "00000002"]
     );
-    client.served();
+    client.served(&unauthorised(&["Subject: fine".to_owned()]));
     client
         .challenged(
             &plain("Digest realm=\"r\", nonce=\"2\", qop=\"auth\""),
@@ -657,6 +659,131 @@ fn realms_without_end_are_not_collected() {
         client.challenged(&unauthorised(&lines), &credentials(None)),
         Err(NoAnswer::TooMany)
     );
+}
+
+#[test]
+fn users_who_do_not_exist_are_refused_as_wrong_passwords_are() {
+    let mut pair = Pair::new(&[Algorithm::Sha256]);
+    let answer = read(&pair.answer());
+    let unknown = pair.server.verify(at(1), &answer, "INVITE", None);
+    assert_eq!(unknown, Err(Denied::UnknownUser));
+    assert!(!Denied::UnknownUser.is_stale() && !Denied::Wrong.is_stale());
+    assert_eq!(pair.server.remembered(), 0, "nothing is kept for them");
+}
+
+#[test]
+fn nonce_belongs_to_the_user_who_used_it_first() {
+    let mut pair = Pair::new(&[Algorithm::Md5]);
+    let (first, second) = (read(&pair.answer()), pair.answer());
+    assert_eq!(pair.verify(at(1), &first), Ok(()));
+    let other = DigestUser {
+        username: "other".to_owned(),
+        ..user(&[Algorithm::Md5])
+    };
+    let theirs = Credentials {
+        username: "other".to_owned(),
+        ..credentials(None)
+    };
+    let stolen = pair
+        .client
+        .authorize(&theirs, &mut pair.ids, INVITE)
+        .remove(0);
+    let verdict = pair
+        .server
+        .verify(at(2), &read(&stolen), "INVITE", Some(&other));
+    assert_eq!(verdict, Err(Denied::Stale));
+    assert_eq!(pair.verify(at(2), &read(&second)), Ok(()));
+}
+
+#[test]
+fn another_configuration_makes_no_nonce_count_good_again() {
+    let mut pair = Pair::new(&[Algorithm::Md5]);
+    let answer = read(&pair.answer());
+    assert_eq!(pair.verify(at(1), &answer), Ok(()));
+    pair.server.reconfigure("ours", LIFE * 2);
+    assert_eq!(pair.verify(at(2), &answer), Err(Denied::Replayed));
+}
+
+#[test]
+fn better_algorithm_than_md5_is_taken_from_who_may_use_md5() {
+    let mut pair = Pair::new(&[Algorithm::Sha512_256]);
+    let answer = read(&pair.answer());
+    pair.user = user(&[Algorithm::Md5]);
+    assert_eq!(pair.verify(at(1), &answer), Ok(()));
+}
+
+#[test]
+fn answer_without_qop_is_only_for_md5() {
+    let mut pair = Pair::new(&[Algorithm::Sha256]);
+    let answer = pair.answer();
+    let old = edited(&answer, "qop=auth, nc=00000001, ", "");
+    assert_eq!(pair.verify(at(1), &old), Err(Denied::Malformed("qop")));
+}
+
+/// RFC 7616 §3.4.2: H(H(user:realm:password):nonce:cnonce); the values are another implementation's.
+#[test]
+fn session_variants_hash_the_nonces_into_the_key() {
+    let session = |algorithm| Proof {
+        session: Some(b"0a4f113b"),
+        algorithm,
+        ..rfc_2617()
+    };
+    let md5 = session(Algorithm::Md5).response();
+    assert_eq!(md5.as_str(), "8e3825c57e897f5a0dec6c2d4e5059d0");
+    let sha_256 = session(Algorithm::Sha256).response();
+    assert_eq!(
+        sha_256.as_str(),
+        "b8822e12417cb7750f4e2b8515f0dcf25b7dd26993e80bee1426201446a7f59b"
+    );
+}
+
+#[test]
+fn session_variant_is_answered_with_one_client_nonce_for_all_its_requests() {
+    let mut ids = Ids::new([1; 32]);
+    let mut client = Client::default();
+    let offer = plain("Digest realm=\"r\", nonce=\"n\", algorithm=SHA-256-sess, qop=\"auth\"");
+    client.challenged(&offer, &credentials(None)).unwrap();
+    let mut answer = || read(&client.authorize(&credentials(None), &mut ids, INVITE)[0]);
+    let (first, second) = (answer(), answer());
+    assert_eq!(
+        first.param("algorithm").as_deref(),
+        Some(&b"SHA-256-sess"[..])
+    );
+    assert_eq!(first.param("cnonce"), second.param("cnonce"));
+    assert_eq!(second.param("nc").as_deref(), Some(&b"00000002"[..]));
+    assert_ne!(first.param("response"), second.param("response"));
+    let bare = plain("Digest realm=\"r\", nonce=\"n\", algorithm=MD5-sess");
+    let verdict = Client::default().challenged(&bare, &credentials(None));
+    assert_eq!(
+        verdict,
+        Err(NoAnswer::Unsupported),
+        "its key needs a cnonce"
+    );
+}
+
+#[test]
+fn next_nonce_of_an_answer_is_used_from_its_first_count_on() {
+    let mut ids = Ids::new([1; 32]);
+    let mut client = Client::default();
+    let offer = plain("Digest realm=\"r\", nonce=\"n1\", qop=\"auth\"");
+    client.challenged(&offer, &credentials(None)).unwrap();
+    let mut ask = |client: &mut Client| {
+        let answer = read(&client.authorize(&credentials(None), &mut ids, INVITE)[0]);
+        ["nonce", "nc"].map(|name| String::from_utf8(answer.param(name).unwrap().to_vec()).unwrap())
+    };
+    assert_eq!(ask(&mut client), ["n1", "00000001"]);
+    let info = |line: &str| unauthorised(&[line.to_owned()]);
+    client.served(&info("Authentication-Info: qop=auth, nextnonce=\"n2\""));
+    assert_eq!(ask(&mut client), ["n2", "00000001"]);
+    for other in [
+        "Proxy-Authentication-Info: nextnonce=\"n3\"",
+        "Authentication-Info: nextnonce=\"\"",
+        "Authentication-Info: garbage",
+        "Authentication-Info: rspauth=\"abc\"",
+    ] {
+        client.served(&info(other));
+    }
+    assert_eq!(ask(&mut client), ["n2", "00000002"]);
 }
 
 #[test]

@@ -166,14 +166,9 @@ impl Endpoint {
         }
     }
 
-    /// The memory of used nonces is kept, as long as the nonces themselves stay good.
     fn reconfigure(&mut self, config: EndpointConfig) {
-        let old = &self.stack.config;
-        let same = (&old.realm, old.nonce_life) == (&config.realm, config.nonce_life);
+        self.gate.reconfigure(&config);
         self.stack.reconfigure(config);
-        if !same {
-            self.gate = Gate::new(&self.stack.config, &self.stack.ids);
-        }
     }
 
     fn add_leg(&mut self, now: Now, leg: Leg) {

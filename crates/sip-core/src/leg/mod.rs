@@ -45,8 +45,10 @@ pub(crate) struct Leg {
     allow: Vec<IpNet>,
     /// Further addresses that its peer's requests may come from.
     sources: Vec<IpAddr>,
-    /// What challenges are answered with.
+    /// What challenges to requests inside the dialog are answered with.
     credentials: Option<Credentials>,
+    /// Where those credentials may go: the trunk's addresses.
+    peers: Vec<IpNet>,
     digest: digest::Client,
     allows_refer: bool,
     phase: Phase,
@@ -234,8 +236,12 @@ impl Leg {
         if self.answers_challenge(now, stack, tx, purpose, reply) {
             return;
         }
-        if reply.message.is_some() && !matches!(reply.status, 401 | 407) {
-            self.digest.served();
+        if let Some(response) = reply
+            .message
+            .as_ref()
+            .filter(|_| !matches!(reply.status, 401 | 407))
+        {
+            self.digest.served(response);
         }
         match purpose {
             Purpose::Invite => self.invite_answered(now, stack, tx, reply),
@@ -248,6 +254,23 @@ impl Leg {
         }
     }
 
+    /// What answers a challenge to a request that went over `flow`: for the INVITE that places a
+    /// leg its own credentials, for a request inside the dialog the trunk's.
+    fn answerer(
+        &mut self,
+        purpose: Purpose,
+        flow: Flow,
+    ) -> Option<(&mut digest::Client, &Credentials)> {
+        let is_peer = is_peer(flow.remote.ip(), &self.peers);
+        match &mut self.phase {
+            Phase::Calling(calling) if purpose == Purpose::Invite && calling.is_wanted() => {
+                calling.answerer()
+            }
+            Phase::Up(_) if is_peer => Some((&mut self.digest, self.credentials.as_ref()?)),
+            Phase::Up(_) | Phase::Calling(_) | Phase::Arriving(_) | Phase::Ended(_) => None,
+        }
+    }
+
     /// Sends a challenged request again, RFC 3261 §22.2; `false` where nothing fits.
     fn answers_challenge(
         &mut self,
@@ -257,28 +280,29 @@ impl Leg {
         purpose: Purpose,
         reply: &Reply,
     ) -> bool {
-        let (401 | 407, Some(challenge), Some(credentials)) =
-            (reply.status, &reply.message, &self.credentials)
+        let (401 | 407, Some(challenge)) = (reply.status, &reply.message) else {
+            return false;
+        };
+        let asked = stack.client(tx);
+        let Some((request, flow)) = asked.map(|client| (client.request.clone(), client.flow))
         else {
             return false;
         };
-        let Some(request) = stack.client(tx).map(|client| client.request.clone()) else {
+        let id = self.id;
+        let Some((digest, credentials)) = self.answerer(purpose, flow) else {
             return false;
         };
-        if let Err(reason) = self.digest.challenged(challenge, credentials) {
-            tracing::debug!(leg = self.id.0, %reason, "challenge not answered");
+        if let Err(reason) = digest.challenged(challenge, credentials) {
+            tracing::debug!(leg = id.0, %reason, "challenge not answered");
             return false;
         }
+        let body = request.body();
+        let answers = digest.authorize(credentials, &mut stack.ids, authorised(&request, &body));
         let cseq = match &mut self.phase {
-            Phase::Calling(calling) if calling.is_wanted() => calling.next_cseq(),
+            Phase::Calling(calling) => calling.next_cseq(),
             Phase::Up(up) => up.dialog.next_cseq(),
-            Phase::Calling(_) | Phase::Arriving(_) | Phase::Ended(_) => return false,
+            Phase::Arriving(_) | Phase::Ended(_) => return false,
         };
-        let answers = self.digest.authorize(
-            credentials,
-            &mut stack.ids,
-            authorised(&request, &request.body()),
-        );
         let Some(again) = stack.send_again(now, tx, cseq, &answers) else {
             return false;
         };
@@ -311,7 +335,8 @@ impl Leg {
         };
         let flow = up.dialog.next_flow();
         let mut builder = stack.begin_request(&up.dialog, method, cseq, &flow);
-        if let (Some(credentials), true) = (&self.credentials, self.digest.is_challenged()) {
+        let may = self.digest.is_challenged() && is_peer(flow.remote.ip(), &self.peers);
+        if let (Some(credentials), true) = (&self.credentials, may) {
             let (uri, body) = (
                 up.dialog.request_uri(),
                 extra.body.map_or(&b""[..], |(_, body)| &body[..]),
@@ -405,6 +430,13 @@ impl Leg {
         self.phase = Phase::Ended(dialog.map(Box::new));
         stack.emit(self.id, LegEvent::Ended { why });
     }
+}
+
+/// Whether the trunk's credentials may go to an address. A peer may name any as its Contact, and
+/// whoever is there could ask for them.
+fn is_peer(address: IpAddr, peers: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    peers.iter().any(|net| net.contains(&address))
 }
 
 fn authorised<'a>(request: &'a Message, body: &'a [u8]) -> digest::Request<'a> {

@@ -9,7 +9,9 @@ use super::{Leg, Phase};
 use crate::answers::{
     ALLOW, SDP, SUPPORTED, allows_refer, reasons_of, sdp_of, with_headers, with_sdp,
 };
+use crate::config::Credentials;
 use crate::dialog::{Dialog, tag_of, tagged};
+use crate::digest;
 use crate::ended::Ended;
 use crate::flow::Flow;
 use crate::stack::{Purpose, Reply, Stack};
@@ -26,6 +28,9 @@ pub(crate) struct Calling {
     cseq: u32,
     offered: bool,
     cancel: Cancel,
+    /// What challenges to the INVITE are answered with, and nothing after it.
+    credentials: Option<Credentials>,
+    digest: digest::Client,
 }
 
 #[derive(Debug)]
@@ -40,6 +45,11 @@ impl Calling {
     /// Whether nobody has asked to cancel it.
     pub(super) const fn is_wanted(&self) -> bool {
         matches!(self.cancel, Cancel::No)
+    }
+
+    /// What answers a challenge to the INVITE.
+    pub(super) fn answerer(&mut self) -> Option<(&mut digest::Client, &Credentials)> {
+        Some((&mut self.digest, self.credentials.as_ref()?))
     }
 
     pub(super) const fn next_cseq(&self) -> u32 {
@@ -71,7 +81,16 @@ impl Leg {
             cseq,
             offered,
             cancel: Cancel::No,
+            credentials: place.credentials,
+            digest: digest::Client::default(),
         };
+        let rule = place
+            .trunk
+            .and_then(|trunk| stack.config.trunks.get(trunk.0 as usize));
+        let mut peers = rule.map(|rule| rule.allow.clone()).unwrap_or_default();
+        if place.route.is_some() {
+            peers.push(place.flow.remote.ip().to_canonical().into());
+        }
         Some(Self {
             id: place.leg,
             tag,
@@ -79,8 +98,9 @@ impl Leg {
             trunk: None,
             allow: Vec::new(),
             sources: place.sources,
-            credentials: place.credentials,
-            digest: crate::digest::Client::default(),
+            credentials: rule.and_then(|rule| rule.outbound_auth.clone()),
+            peers,
+            digest: digest::Client::default(),
             allows_refer: true,
             phase: Phase::Calling(Box::new(calling)),
         })

@@ -107,6 +107,9 @@ impl Leg {
         let credentials = rule.and_then(|rule| rule.outbound_auth.clone());
         let call_id = dialog.call_id.clone();
         let offered = invitation.offer.is_some();
+        let allow = rule.map(|rule| rule.allow.clone()).unwrap_or_default();
+        let mut peers = allow.clone();
+        peers.push(invitation.flow.remote.ip().to_canonical().into());
         let arriving = Box::new(Arriving {
             dialog,
             incoming,
@@ -119,9 +122,10 @@ impl Leg {
             tag,
             call_id,
             trunk: Some(invitation.trunk),
-            allow: rule.map(|rule| rule.allow.clone()).unwrap_or_default(),
+            allow,
             sources: Vec::new(),
             credentials,
+            peers,
             digest: crate::digest::Client::default(),
             allows_refer: invitation.allow_refer,
             phase: Phase::Arriving(arriving),

@@ -21,6 +21,12 @@ pub struct Challenge(Auth);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials(Auth);
 
+/// The value of an Authentication-Info or Proxy-Authentication-Info field (RFC 7616 section 3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthenticationInfo<'a> {
+    raw: &'a [u8],
+}
+
 /// A scheme and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Auth {
@@ -106,21 +112,42 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+impl<'a> AuthenticationInfo<'a> {
+    /// Reads the parameters of one field value.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, ParseError> {
+        let mut params = separated_list1(separator(b','), auth_param);
+        let parsed: IResult<&[u8], Vec<Param<'_>>> = params.parse(raw);
+        match parsed {
+            Ok(([], _)) => Ok(Self { raw }),
+            _ => Err(ParseError::new("Authentication-Info malformed", 0)),
+        }
+    }
+
+    /// The parameter of that name, in any case, without quotes and escapes.
+    pub fn param(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        param_of(self.raw, name)
+    }
+}
+
 impl Auth {
     fn scheme(&self) -> &[u8] {
         &self.raw[..self.scheme]
     }
 
     fn param(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let mut rest = &self.raw[self.scheme..];
-        loop {
-            let (after, param) = preceded(sws, auth_param).parse(rest).ok()?;
-            if param.name.eq_ignore_ascii_case(name.as_bytes()) {
-                return Some(param.text());
-            }
-            let comma: IResult<&[u8], u8> = separator(b',').parse(after);
-            rest = comma.ok()?.0;
+        param_of(&self.raw[self.scheme..], name)
+    }
+}
+
+/// The parameter of that name in a list.
+fn param_of<'a>(mut rest: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
+    loop {
+        let (after, param) = preceded(sws, auth_param).parse(rest).ok()?;
+        if param.name.eq_ignore_ascii_case(name.as_bytes()) {
+            return Some(param.text());
         }
+        let comma: IResult<&[u8], u8> = separator(b',').parse(after);
+        rest = comma.ok()?.0;
     }
 }
 

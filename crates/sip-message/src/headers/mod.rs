@@ -8,7 +8,7 @@ mod params;
 mod scalar;
 mod via;
 
-pub use auth::{Challenge, Credentials};
+pub use auth::{AuthenticationInfo, Challenge, Credentials};
 pub use event::{Event, Reason, Replaces, SessionExpires, SubscriptionState, Warning};
 pub use media_type::MediaType;
 pub use name_addr::NameAddr;

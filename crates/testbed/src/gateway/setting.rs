@@ -88,6 +88,7 @@ pub(super) fn facts(invitation: &Invitation, session_id: u64) -> Facts {
     let identity = |value: &Bytes| Header::new("P-Asserted-Identity", value.clone());
     Facts {
         leg: invitation.leg,
+        trunk: invitation.trunk,
         transfer: invitation.correlation.as_deref().unwrap_or_default().into(),
         offer: invitation.offer.clone(),
         allow_refer: invitation.allow_refer,

@@ -139,7 +139,7 @@ impl Call {
         let max_forwards = self.facts.max_forwards.saturating_sub(1);
         let mut headers = vec![self.transfer_header()];
         headers.extend(self.facts.passed_on.iter().cloned());
-        let from = self.facts.caller_identity.clone();
+        let (from, trunk) = (self.facts.caller_identity.clone(), self.facts.trunk);
         let dialing = self.dialing()?;
         headers.extend(dialing.request.headers.iter().cloned());
         let uri = dialing.request.uri.clone();
@@ -156,6 +156,7 @@ impl Call {
             } else {
                 credentials
             },
+            trunk: Some(trunk),
             max_forwards,
             route: hop.route,
             sources: vec![hop.flow.remote.ip()],

@@ -63,6 +63,7 @@ pub(super) fn policy() -> Policy {
 
 pub(super) fn facts() -> Facts {
     Facts {
+        trunk: sip_core::TrunkId(0),
         leg: CALLER,
         transfer: "t-1".into(),
         offer: Some(Bytes::from_static(OFFER.as_bytes())),

@@ -315,6 +315,7 @@ fn invite(
         headers: transfer.collect(),
         sdp: Some(offer),
         credentials: order.credentials.clone(),
+        trunk: None,
         max_forwards: MAX_FORWARDS,
         route: None,
         sources: vec![remote.ip()],

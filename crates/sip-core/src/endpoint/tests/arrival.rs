@@ -80,6 +80,69 @@ fn strangers_get_403_without_digest_and_a_challenge_with_it() {
 }
 
 #[test]
+fn garbage_in_authorization_is_challenged_like_nothing() {
+    let mut config = gateway();
+    config.trunks = vec![with_digest(trunk(&[]), &[Algorithm::Md5])];
+    for garbage in [
+        "Digest",
+        "Digest ,,,=",
+        "Digest username=\"sbc\"",
+        "Digest username=\"sbc\", realm=\"gw\", nonce=\"\", uri=\"\", response=\"\"",
+        "Digest username=\"sbc, realm",
+        "Basic c2JjOnNlY3JldA==",
+        "Bearer x.y.z",
+        "\"\"",
+        "",
+    ] {
+        let request = Req::invite().line(&format!("Authorization: {garbage}"));
+        let (status, answer) = verdict(config.clone(), &request.text());
+        assert_eq!(status, Some(401), "{garbage}");
+        let challenge = field(&answer.unwrap(), "WWW-Authenticate");
+        assert!(!challenge.contains("stale"), "{garbage}");
+    }
+}
+
+#[test]
+fn user_of_one_trunk_is_nobody_on_the_address_of_another() {
+    let mut here = with_digest(trunk(&["192.0.2.9/32"]), &[Algorithm::Md5]);
+    here.require_all = true;
+    if let Some(user) = &mut here.digest {
+        user.username = "here".to_owned();
+    }
+    let elsewhere = with_digest(trunk(&[]), &[Algorithm::Md5]);
+    let mut config = gateway();
+    config.trunks = vec![here, elsewhere];
+    let mut bench = Bench::new(config);
+    let invite = |branch, cseq, line: &str| {
+        let mut request = Req::invite().line(line);
+        (request.branch, request.cseq) = (branch, cseq);
+        request.text()
+    };
+    bench.hear(&invite("a", 1, "Subject: first"));
+    let challenge = bench.last().clone();
+    for (branch, cseq, username) in [("b", 2, "elsewhere"), ("c", 3, "nobody")] {
+        let who = Credentials {
+            username: username.replace("elsewhere", "sbc"),
+            ..credentials(None)
+        };
+        let mut client = crate::digest::Client::default();
+        client.challenged(&challenge, &who).unwrap();
+        let request = crate::digest::Request {
+            method: "INVITE",
+            uri: b"sip:agent@192.0.2.1:5060",
+            body: b"",
+        };
+        let mut ids = crate::ids::Ids::new([9; 32]);
+        let value = client.authorize(&who, &mut ids, request).remove(0).value;
+        let line = format!("Authorization: {}", String::from_utf8_lossy(&value));
+        bench.hear(&invite(branch, cseq, &line));
+        assert_eq!(bench.last().status(), Some(401), "{username}");
+        assert!(!field(bench.last(), "WWW-Authenticate").contains("stale"));
+    }
+    assert_eq!(bench.endpoint.counters().bad_credentials, 2);
+}
+
+#[test]
 fn an_address_that_needs_digest_too_is_challenged() {
     let mut config = gateway();
     config.trunks = vec![with_digest(trunk(&["192.0.2.0/24"]), &[Algorithm::Md5])];

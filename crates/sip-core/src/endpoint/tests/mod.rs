@@ -350,6 +350,7 @@ pub(super) fn place(credentials: Option<Credentials>, sdp: Option<&'static str>)
         headers: vec![Header::new("X-ASAPP-CallTransferId", "t-1")],
         sdp: sdp.map(Bytes::from),
         credentials,
+        trunk: None,
         max_forwards: 69,
         route: None,
         sources: Vec::new(),

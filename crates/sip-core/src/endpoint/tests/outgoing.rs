@@ -331,6 +331,79 @@ fn bye_is_authorised_only_with_the_trunks_outbound_credentials_and_realm() {
     assert_eq!(bench.told(), [ended(Ended::ByeAnswered(401))]);
 }
 
+/// The class of FreeSWITCH's advisory ES2021-05: whoever gets a request of ours asks for the
+/// credentials of somebody else.
+#[test]
+fn challenge_from_elsewhere_than_the_trunk_gets_nothing() {
+    let mut config = gateway();
+    config.trunks[0].outbound_auth = Some(credentials(Some("sbc-realm")));
+    let asks = challenge("sbc-realm", "n", false).replace("Proxy", "WWW");
+    for (contact, answered) in [
+        ("Contact: <sip:sbc@192.0.2.77:5070>", true),
+        ("Contact: <sip:thief@198.51.100.66:5060>", false),
+    ] {
+        let mut bench = Bench::new(config.clone());
+        bench.hear(&Req::invite().without("Contact").line(contact).text());
+        let leg = bench.leg();
+        bench.command(leg, accept());
+        let tag = our_tag(bench.last());
+        bench.hear(&Req::new("ACK", "ack", 1).to(&tag).text());
+        bench.said();
+        bench.command(leg, hang_up());
+        let bye = bench.sent.remove(0).1;
+        bench.hear(&answer_to(&bye, 401, "", &asks, ""));
+        assert_eq!(bench.said().len(), usize::from(answered), "{contact}");
+    }
+}
+
+#[test]
+fn credentials_of_a_returned_call_answer_its_invite_and_nothing_after() {
+    let mut config = gateway();
+    config.trunks[0].outbound_auth = Some(credentials(Some("sbc-realm")));
+    for (trunk, realm, answered) in [
+        (None, "pbx", false),
+        (None, "sbc-realm", false),
+        (Some(crate::TrunkId(0)), "pbx", false),
+        (Some(crate::TrunkId(0)), "sbc-realm", true),
+    ] {
+        let mut bench = Bench::new(config.clone());
+        let call = Place {
+            trunk,
+            ..place(Some(credentials(None)), Some(SDP))
+        };
+        bench.input(Input::Place(Box::new(call)));
+        let invite = bench.sent.remove(0).1;
+        bench.hear(&answer_to(
+            &invite,
+            401,
+            "p",
+            &challenge("pbx", "n1", false),
+            "",
+        ));
+        let again = bench.last().clone();
+        assert_eq!(field(&again, "CSeq"), "2 INVITE");
+        bench.hear(&answer_to(&again, 200, "q", ANSWER, SDP));
+        bench.said();
+        bench.command(OUT, hang_up());
+        let bye = bench.sent.remove(0).1;
+        for name in ["Authorization", "Proxy-Authorization"] {
+            assert_eq!(bye.fields_named(name).count(), 0, "not asked for");
+        }
+        bench.hear(&answer_to(
+            &bye,
+            407,
+            "",
+            &challenge(realm, "n2", false),
+            "",
+        ));
+        assert_eq!(
+            bench.said().len(),
+            usize::from(answered),
+            "{trunk:?} {realm}"
+        );
+    }
+}
+
 #[test]
 fn an_invite_fails_with_its_connection() {
     let mut bench = Bench::new(gateway());
