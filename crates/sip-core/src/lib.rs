@@ -13,6 +13,7 @@ mod flow;
 mod formed;
 pub mod ids;
 mod leg;
+mod ping;
 mod reason;
 mod screen;
 mod stack;
@@ -26,6 +27,7 @@ pub use ended::{Census, Counters, Ended};
 pub use endpoint::Endpoint;
 pub use flow::{ConnectionId, Flow, ServerName, Transport};
 pub use formed::{FormedRequest, form_request};
+pub use ping::{Ping, PingId};
 pub use reason::reason_header;
 pub use transaction::Timers;
 pub use vocabulary::{

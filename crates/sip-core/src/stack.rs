@@ -14,6 +14,7 @@ use crate::digest;
 use crate::ended::Counters;
 use crate::flow::{Flow, Transport};
 use crate::ids::Ids;
+use crate::ping::PingId;
 use crate::transaction::{Limits, Table, TxId};
 use crate::vocabulary::{Header, Invitation, LegEvent, LegId, Output, Response};
 
@@ -45,6 +46,8 @@ pub(crate) enum Purpose {
     Notify,
     /// INFO.
     Info,
+    /// OPTIONS outside every dialog.
+    Ping(PingId),
 }
 
 /// A request of ours that has no final answer yet, or whose 2xx may come again.

@@ -8,6 +8,7 @@ use sip_message::{Message, ParseError};
 use crate::config::{Credentials, EndpointConfig};
 use crate::ended::Ended;
 use crate::flow::{ConnectionId, Flow};
+use crate::ping::{Ping, PingId};
 
 /// A leg: one INVITE dialog (or the attempt at one) between us and a peer.
 ///
@@ -244,6 +245,8 @@ pub enum Input {
     },
     /// A new outgoing leg.
     Place(Box<Place>),
+    /// An OPTIONS outside every dialog; [`Output::Pinged`] says what came of it.
+    Ping(Ping),
     /// New rules; legs stay as they are.
     Reconfigure(Box<EndpointConfig>),
     /// Whether the node is draining: OPTIONS is then answered 503.
@@ -268,6 +271,13 @@ pub enum Output {
         leg: LegId,
         /// What happened.
         event: LegEvent,
+    },
+    /// What came of an [`Input::Ping`].
+    Pinged {
+        /// The ping.
+        ping: PingId,
+        /// The final answer's status; 408 when none came, 503 when it could not be sent.
+        status: u16,
     },
     /// The peer broke the framing rules; close the connection.
     Close(ConnectionId),

@@ -9,7 +9,9 @@ use crate::oversize::Oversize;
 use crate::tap::{Direction, Taps};
 use crate::{tcp, udp};
 use bytes::Bytes;
-use sip_core::{Command, ConnectionId, Endpoint, Flow, Input, Invitation, LegEvent, LegId, Output};
+use sip_core::{
+    Command, ConnectionId, Endpoint, Flow, Input, Invitation, LegEvent, LegId, Output, PingId,
+};
 use sip_message::{Message, ParseError};
 use std::collections::HashMap;
 use std::io;
@@ -78,6 +80,7 @@ pub(crate) struct Driver {
     pub(crate) connections: Connections,
     pub(crate) oversize: Oversize,
     legs: HashMap<LegId, LegEvents>,
+    pings: HashMap<PingId, oneshot::Sender<u16>>,
     pub(crate) taps: Taps,
     /// What could not be sent, to be told to the endpoint.
     pub(crate) failed: Vec<(Flow, Bytes)>,
@@ -109,6 +112,7 @@ impl Driver {
                 .collect(),
             connections: Connections::default(),
             legs: HashMap::new(),
+            pings: HashMap::new(),
             taps: Taps::default(),
             failed: Vec::new(),
             lines: JoinSet::new(),
@@ -210,6 +214,10 @@ impl Driver {
             Request::Command(leg, command) => self
                 .endpoint
                 .handle_input(now, Input::Command { leg, command }),
+            Request::Ping(ping, reply) => {
+                self.pings.insert(ping.id, reply);
+                self.endpoint.handle_input(now, Input::Ping(ping));
+            }
             Request::Reconfigure(config) => {
                 self.endpoint.handle_input(now, Input::Reconfigure(config))
             }
@@ -345,6 +353,12 @@ impl Driver {
             Output::Transmit { flow, payload } => self.transmit(now, flow, payload),
             Output::Invited(invitation) => self.invited(now, invitation),
             Output::Leg { leg, event } => self.leg_event(now, leg, event),
+            Output::Pinged { ping, status } => {
+                if let Some(reply) = self.pings.remove(&ping) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = reply.send(status);
+                }
+            }
             Output::Close(id) => self.close(now, id),
         }
     }

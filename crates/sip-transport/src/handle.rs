@@ -3,9 +3,10 @@
 use crate::addresses::Addresses;
 use crate::listen::Listen;
 use crate::tap::Packet;
+use bytes::Bytes;
 use sip_core::{
-    Census, Command, Counters, EndpointConfig, Flow, Invitation, LegEvent, LegId, Place, Response,
-    ServerName, Transport,
+    Census, Command, Counters, EndpointConfig, Flow, Invitation, LegEvent, LegId, Ping, PingId,
+    Place, Response, ServerName, Transport,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub enum SendError {
 pub(crate) enum Request {
     Place(Box<Place>, LegEvents),
     Command(LegId, Command),
+    Ping(Ping, oneshot::Sender<u16>),
     Reconfigure(Box<EndpointConfig>),
     Drain(bool),
     Census(oneshot::Sender<(Census, Counters)>),
@@ -83,6 +85,21 @@ impl SipHandle {
     /// When the driver has ended or has too much to do.
     pub fn command(&self, leg: LegId, command: Command) -> Result<(), SendError> {
         self.request(Request::Command(leg, command))
+    }
+
+    /// Asks by OPTIONS (RFC 3261 §11) whether a peer is there, and waits for its answer, at most 64·T1.
+    /// The status; 408 when none came, 503 when it could not be sent.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn ping(&self, flow: Flow, uri: Bytes) -> Result<u16, SendError> {
+        let id = PingId(self.legs.fetch_add(2, Ordering::Relaxed));
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(Request::Ping(Ping { id, flow, uri }, reply))
+            .await
+            .map_err(|_| SendError::Closed)?;
+        answer.await.map_err(|_| SendError::Closed)
     }
 
     /// Replaces the endpoint's configuration; standing calls keep what they have.

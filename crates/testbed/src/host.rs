@@ -182,6 +182,7 @@ impl Host {
                     self.tell(Fact::LegSaid { leg, last });
                     self.events.push_back(HostEvent::Leg(leg, event));
                 }
+                Output::Pinged { .. } => {}
                 Output::Close(connection) => {
                     self.decoders.remove(&connection);
                 }

@@ -16,6 +16,7 @@ use timebase::{Now, earliest};
 use crate::config::EndpointConfig;
 use crate::ended::{Census, Counters, Ended};
 use crate::leg::Leg;
+use crate::ping;
 use crate::stack::{Context, Stack};
 use crate::transaction::{Output as TxOutput, Step};
 use crate::trunks::Gate;
@@ -68,6 +69,7 @@ impl Endpoint {
             } => self.refuse(&invitation, &refusal),
             Input::Command { leg, command } => self.command(now, leg, command),
             Input::Place(place) => self.place(now, *place),
+            Input::Ping(ping) => ping::send(now, &mut self.stack, &ping),
             Input::Reconfigure(config) => self.reconfigure(*config),
             Input::Drain(draining) => self.draining = draining,
         }

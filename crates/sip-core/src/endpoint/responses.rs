@@ -5,6 +5,7 @@ use timebase::Now;
 
 use super::Endpoint;
 use crate::leg::response_tag;
+use crate::ping;
 use crate::stack::{Purpose, Reply};
 use crate::transaction::TxId;
 
@@ -92,6 +93,8 @@ impl Endpoint {
             self.with_leg(now, leg, |leg, stack| {
                 leg.handle_reply(now, stack, tx, purpose, reply)
             });
+        } else if let Purpose::Ping(id) = purpose {
+            ping::answered(&mut self.stack, id, reply.status);
         }
     }
 }

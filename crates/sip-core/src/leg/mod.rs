@@ -250,7 +250,7 @@ impl Leg {
             Purpose::Refer(id) => self.refer_answered(now, stack, id, reply),
             Purpose::Notify => self.notify_answered(stack, reply),
             Purpose::Info => self.maybe_gone(now, stack, reply),
-            Purpose::Cancel => {}
+            Purpose::Cancel | Purpose::Ping(_) => {}
         }
     }
 

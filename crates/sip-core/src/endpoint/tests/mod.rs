@@ -3,6 +3,7 @@
 mod arrival;
 mod calls;
 mod outgoing;
+mod pings;
 mod property;
 mod refer;
 
@@ -64,6 +65,7 @@ pub(super) struct Bench {
     pub(super) sent: Vec<(Flow, Message)>,
     pub(super) events: Vec<(LegId, LegEvent)>,
     pub(super) invited: Vec<Invitation>,
+    pub(super) pinged: Vec<(u64, u16)>,
     /// Admits every invitation by itself.
     pub(super) admits: bool,
     pub(super) flow: Flow,
@@ -81,6 +83,7 @@ impl Bench {
             sent: Vec::new(),
             events: Vec::new(),
             invited: Vec::new(),
+            pinged: Vec::new(),
             admits: true,
             flow: Flow::udp(local.parse().unwrap(), remote.parse().unwrap()),
         }
@@ -113,6 +116,7 @@ impl Bench {
                     }
                 }
                 Output::Leg { leg, event } => self.events.push((leg, event)),
+                Output::Pinged { ping, status } => self.pinged.push((ping.0, status)),
                 Output::Close(_) => {}
             }
         }
