@@ -57,7 +57,12 @@ pub(crate) fn response(
 /// answers at somebody else.
 pub(crate) fn reply_flow(request: &Message, flow: Flow) -> Flow {
     if flow.transport.reliable() {
-        return flow;
+        let gone = flow.connection.is_none();
+        return if gone {
+            fallback_flow(request, flow)
+        } else {
+            flow
+        };
     }
     match request.via() {
         Ok(via) if via.rport().is_none() => Flow {

@@ -179,8 +179,13 @@ impl Dialog {
         if self.flow.connection.is_some() {
             return self.flow;
         }
-        self.next_hop()
-            .map_or(self.flow, |hop| toward(self.flow, &hop))
+        self.flow_without_connection()
+    }
+
+    /// The flow of our next request if the dialog's connection is gone.
+    pub(crate) fn flow_without_connection(&self) -> Flow {
+        let flow = self.flow.unconnected();
+        self.next_hop().map_or(flow, |hop| toward(flow, &hop))
     }
 
     /// The connection is no more: the next request opens one to the next hop.

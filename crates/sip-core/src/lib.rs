@@ -4,6 +4,7 @@
 //! [`LegEvent`]s come out. It knows legs, dialogs and transactions, and not what a call is.
 
 mod answers;
+mod client;
 mod config;
 mod dialog;
 pub mod digest;

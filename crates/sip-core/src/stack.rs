@@ -4,15 +4,15 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use sip_message::{Builder, HeaderName, Message, Method, Uri};
-use smallvec::SmallVec;
 use timebase::Now;
 
 use crate::answers::{self, with_headers};
+use crate::client::{Ack, Client};
 use crate::config::EndpointConfig;
 use crate::dialog::Dialog;
 use crate::digest;
 use crate::ended::Counters;
-use crate::flow::{Flow, Transport};
+use crate::flow::{ConnectionId, Flow, Transport};
 use crate::ids::Ids;
 use crate::ping::PingId;
 use crate::transaction::{Limits, Table, TxId};
@@ -50,20 +50,6 @@ pub(crate) enum Purpose {
     Ping(PingId),
 }
 
-/// A request of ours that has no final answer yet, or whose 2xx may come again.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    /// The leg; `None` for what only has to be sent.
-    pub(crate) leg: Option<LegId>,
-    /// What it is for.
-    pub(crate) purpose: Purpose,
-    /// The request.
-    pub(crate) request: Message,
-    /// Where it went.
-    pub(crate) flow: Flow,
-    acks: SmallVec<[(Bytes, Flow, Bytes); 1]>,
-}
-
 /// A request of a peer that has its transaction.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
@@ -73,6 +59,15 @@ pub(crate) struct Incoming {
     pub(crate) request: Message,
     /// Where it came from.
     pub(crate) flow: Flow,
+}
+
+impl Incoming {
+    /// A connection was closed: what is answered from now on takes another.
+    pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
+        if self.flow.connection == Some(connection) {
+            self.flow = self.flow.unconnected();
+        }
+    }
 }
 
 /// The final fate of a request of ours.
@@ -305,7 +300,7 @@ impl Stack {
             purpose,
             request,
             flow,
-            acks: SmallVec::new(),
+            acks: Default::default(),
         };
         self.begin(now, client)
     }
@@ -386,9 +381,12 @@ impl Stack {
         builder = self.credentials_of(tx, builder);
         let ack = answers::with_sdp(builder, sdp).build().bytes().clone();
         if let Some(client) = self.clients.get_mut(&tx) {
-            client
-                .acks
-                .push((dialog.remote_tag.clone(), flow, ack.clone()));
+            client.acks.push(Ack {
+                tag: dialog.remote_tag.clone(),
+                flow,
+                elsewhere: dialog.flow_without_connection(),
+                bytes: ack.clone(),
+            });
         }
         self.transmit(flow, ack);
     }
@@ -406,12 +404,19 @@ impl Stack {
     /// Sends the ACK of a 2xx that came again. `false`: it has none yet.
     pub(crate) fn acknowledge_again(&mut self, tx: TxId, tag: &[u8]) -> bool {
         let acks = self.clients.get(&tx).map(|client| &client.acks);
-        let ack = acks.and_then(|acks| acks.iter().find(|(acked, ..)| acked == tag));
-        let Some((_, flow, ack)) = ack.cloned() else {
+        let ack = acks.and_then(|acks| acks.iter().find(|ack| ack.tag == tag));
+        let Some(Ack { flow, bytes, .. }) = ack.cloned() else {
             return false;
         };
-        self.transmit(flow, ack);
+        self.transmit(flow, bytes);
         true
+    }
+
+    /// A connection was closed: what may still have to be sent over it takes another.
+    pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
+        for client in self.clients.values_mut() {
+            client.disconnect(connection);
+        }
     }
 
     /// Ends a dialog that nobody wants: the 2xx of another fork, or of a leg that is gone.
@@ -433,8 +438,12 @@ impl Stack {
             .cseq()
             .map(|cseq| cseq.number)
             .unwrap_or_default();
+        let inside = client.purpose == Purpose::Reinvite;
         self.acknowledge(tx, &dialog, cseq, None);
-        self.bye(now, &mut dialog, &[], None);
+        // The dialog of a re-INVITE has had its BYE already.
+        if !inside {
+            self.bye(now, &mut dialog, &[], None);
+        }
     }
 
     /// Sends BYE, RFC 3261 §15.1.1.

@@ -8,7 +8,7 @@ use sip_core::{
     Command, ConnectionId, Endpoint, EndpointConfig, Flow, Input, Invitation, LegEvent, LegId,
     Output, Place, Response, Transport, TrunkRule,
 };
-use sip_message::{Frame, Limits, Message, StreamDecoder};
+use sip_message::{Frame, Limits, Message, ParseError, StreamDecoder};
 use timebase::Now;
 
 use crate::network::Arrival;
@@ -20,6 +20,15 @@ pub(crate) enum Deed {
     Transmit { flow: Flow, payload: Bytes },
     /// It did something that the inspector is to know of.
     Fact(Fact),
+    /// A message reached it, as it was sent or not.
+    Heard {
+        message: Box<Message>,
+        corrupted: bool,
+    },
+    /// Bytes reached it that are no message.
+    Garbled,
+    /// It closes a connection.
+    Close(ConnectionId),
 }
 
 /// What the inspector is told.
@@ -88,9 +97,16 @@ impl Host {
     }
 
     pub(crate) fn receive(&mut self, now: Now, arrival: Arrival) {
-        let Arrival { flow, bytes } = arrival;
+        let Arrival {
+            flow,
+            bytes,
+            corrupted,
+        } = arrival;
         match flow.connection {
-            None => self.message(now, flow, Message::parse(bytes, &Limits::default())),
+            None => {
+                let message = Message::parse(bytes, &Limits::default());
+                self.message(now, flow, message, corrupted);
+            }
             Some(connection) => {
                 let decoder = self.decoders.entry(connection);
                 let decoder = decoder.or_insert_with(|| StreamDecoder::new(Limits::default()));
@@ -99,14 +115,27 @@ impl Host {
                     std::iter::from_fn(|| decoder.next().ok().flatten()).collect();
                 for frame in frames {
                     if let Frame::Message(message) = frame {
-                        self.message(now, flow, message);
+                        self.message(now, flow, message, corrupted);
                     }
                 }
             }
         }
     }
 
-    fn message(&mut self, now: Now, flow: Flow, message: Result<Message, sip_message::ParseError>) {
+    fn message(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        message: Result<Message, ParseError>,
+        corrupted: bool,
+    ) {
+        self.deeds.push_back(match &message {
+            Ok(message) => Deed::Heard {
+                message: Box::new(message.clone()),
+                corrupted,
+            },
+            Err(_) => Deed::Garbled,
+        });
         self.input(now, Input::Received { flow, message });
     }
 
@@ -185,6 +214,7 @@ impl Host {
                 Output::Pinged { .. } => {}
                 Output::Close(connection) => {
                     self.decoders.remove(&connection);
+                    self.deeds.push_back(Deed::Close(connection));
                 }
             }
         }

@@ -1,15 +1,16 @@
 //! What must hold at every moment of every run, whatever the network and the parties do.
 
+mod rules;
+mod wire;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use call_control::TRANSFER_HEADER;
 use call_control::transfer::Status;
 use sip_core::{Census, LegId};
-use sip_message::{HeaderName, Message, Method, NameAddr};
+use sip_message::{HeaderName, Message, Method};
 use timebase::Now;
 
 use crate::gateway::Gateway;
@@ -17,6 +18,9 @@ use crate::host::Fact;
 use crate::ladder;
 use crate::plan::{GATEWAY, RunPlan};
 use crate::store::Store;
+use wire::Wire;
+
+pub use rules::{Rule, Violation};
 
 /// The longest that an agent may keep a call; the call then makes a result of its own.
 const CALL_DURATION: Duration = Duration::from_secs(120);
@@ -25,61 +29,12 @@ const CALL_DURATION: Duration = Duration::from_secs(120);
 /// store, the names, a port and the ways inside the gateway take.
 const HAND_BACK_WITHIN: Duration = Duration::from_millis(5_000 + 200);
 
-/// A rule that runs are held to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// Every leg ends, once, and says nothing afterwards.
-    LegsEndOnce,
-    /// Every media port comes back.
-    PortsReturn,
-    /// A transfer is claimed by one call at a time, and nobody else writes to it.
-    ClaimsStand,
-    /// There is one result for each completion, and no more.
-    OneResultEach,
-    /// The store has the result before the first byte of the hand-back leaves.
-    StoreFirst,
-    /// A claim that ends in a refusal is undone before the refusal leaves.
-    UndoneFirst,
-    /// Every message that is sent has what RFC 3261 asks of it.
-    WellFormed,
-    /// Where the agent does not come back, the first byte of the hand-back leaves in time.
-    HandBackInTime,
-    /// An INVITE transaction has one final response.
-    OneFinalResponse,
-    /// Every call has a record, once, and the transfer's status is what the record says.
-    RecordsTrue,
-    /// No transfer stays ONGOING.
-    NoneOngoing,
-    /// The endpoints hold nothing at the end.
-    NothingLeft,
-    /// The run comes to its end, and no machine spins.
-    RunEnds,
-}
-
-/// A rule that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// When.
-    pub at: Now,
-    /// Which.
-    pub rule: Rule,
-    /// How.
-    pub detail: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, rule, detail } = self;
-        write!(f, "{rule:?} at {:.3}: {detail}", at.0.as_secs_f64())
-    }
-}
-
 /// Watches a run.
 #[derive(Debug)]
 pub(crate) struct Inspector {
     /// Whether each leg is over.
     legs: BTreeMap<(SocketAddr, LegId), bool>,
-    finals: BTreeMap<(SocketAddr, Vec<u8>), (u16, Bytes)>,
+    wire: Wire,
     calls: Vec<Call>,
     /// The call that has claimed each transfer, as the calls themselves were told.
     claims: BTreeMap<String, usize>,
@@ -111,7 +66,7 @@ impl Inspector {
             .filter(|plan| plan.store_outage.is_some());
         Self {
             legs: BTreeMap::new(),
-            finals: BTreeMap::new(),
+            wire: Wire::default(),
             calls: Vec::new(),
             claims: BTreeMap::new(),
             excused: outages.map(|plan| plan.transfer.clone()).collect(),
@@ -141,23 +96,47 @@ impl Inspector {
         }
     }
 
-    /// A message leaves a host.
-    pub(crate) fn sent(&mut self, now: Now, by: SocketAddr, message: &Message, store: &Store) {
-        if let Err(error) = message.validate() {
+    /// A message leaves a host; as an echo, at once upon something corrupted, whose parts it may repeat.
+    pub(crate) fn sent(
+        &mut self,
+        now: Now,
+        ends: (SocketAddr, SocketAddr),
+        (message, echo): (&Message, bool),
+        store: &Store,
+    ) {
+        let by = ends.0;
+        if let Err((rule, detail)) = self.wire.sent(now, ends, message, echo) {
+            self.broken(now, rule, format!("{}: {detail}", ladder::name(by)));
+        }
+        if let Err(error) = message.validate()
+            && !echo
+        {
             let detail = format!("{} sends {}: {error}", ladder::name(by), message.method());
             self.broken(now, Rule::WellFormed, detail);
         }
         match message.status() {
-            Some(200..) if message.method() == Method::Invite => {
-                self.one_final(now, by, message);
-                if by == GATEWAY {
-                    self.undone_first(now, message, store);
-                }
+            Some(200..) if by == GATEWAY && !echo && message.method() == Method::Invite => {
+                self.undone_first(now, message, store);
             }
             Some(_) => {}
             None if by == GATEWAY => self.store_first(now, message, store),
             None => {}
         }
+    }
+
+    /// A message reached a host; a corrupted one is not what somebody said.
+    pub(crate) fn heard(&mut self, now: Now, at: SocketAddr, message: &Message, corrupted: bool) {
+        self.wire.heard(now, at, message, corrupted);
+    }
+
+    /// A connection of a host broke, or could not be opened.
+    pub(crate) fn failed(&mut self, now: Now, host: SocketAddr) {
+        self.wire.failed(now, host);
+    }
+
+    /// Bytes that are no message reached a host.
+    pub(crate) fn garbled(&mut self, at: SocketAddr) {
+        self.wire.garbled(at);
     }
 
     pub(crate) fn fact(&mut self, now: Now, by: SocketAddr, fact: &Fact, store: &Store) {
@@ -236,10 +215,21 @@ impl Inspector {
             let detail = format!("{} ports are missing", gateway.ports_in_use());
             self.broken(now, Rule::PortsReturn, detail);
         }
-        for (id, status) in gateway.store.statuses() {
+        for (id, status, times) in gateway.store.statuses() {
             if status == Status::Ongoing {
                 self.broken(now, Rule::NoneOngoing, format!("{id} is ONGOING"));
             }
+            self.completed_once(now, id, status, times);
+        }
+    }
+
+    fn completed_once(&mut self, now: Now, id: &str, status: Status, times: u32) {
+        let mut calls = self.calls.iter();
+        let answered = calls.any(|call| call.transfer == id && call.accepted);
+        if times > 1 || answered != (status == Status::Completed) {
+            let detail =
+                format!("{id} is {status:?}, answered: {answered}, completed {times} times");
+            self.broken(now, Rule::CompletedOnce, detail);
         }
     }
 
@@ -254,32 +244,6 @@ impl Inspector {
                 let detail = format!("{leg:?} of {} never began", ladder::name(by));
                 self.broken(now, Rule::LegsEndOnce, detail);
             }
-        }
-    }
-
-    fn one_final(&mut self, now: Now, by: SocketAddr, message: &Message) {
-        let via = message.via().ok();
-        let branch = via
-            .as_ref()
-            .and_then(|via| via.branch())
-            .unwrap_or_default();
-        let tag = message
-            .to()
-            .ok()
-            .as_ref()
-            .and_then(NameAddr::tag)
-            .map(Bytes::copy_from_slice);
-        let this = (
-            message.status().unwrap_or_default(),
-            tag.unwrap_or_default(),
-        );
-        let first = self
-            .finals
-            .entry((by, branch.to_vec()))
-            .or_insert_with(|| this.clone());
-        if *first != this {
-            let detail = format!("{} after {} from {}", this.0, first.0, ladder::name(by));
-            self.broken(now, Rule::OneFinalResponse, detail);
         }
     }
 

@@ -22,6 +22,6 @@ mod world;
 pub use dice::Dice;
 pub use inspector::{Rule, Violation};
 pub use ladder::{Ladder, Rung, What};
-pub use network::{Arrival, Fate, Network, Weather};
+pub use network::{Arrival, End, Fate, Network, Weather};
 pub use options::{Behaviour, Options};
 pub use world::{Verdict, World};

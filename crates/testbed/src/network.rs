@@ -11,6 +11,9 @@ use timebase::Now;
 use crate::agenda::Agenda;
 use crate::dice::Dice;
 
+/// How long a connection lives on after the first bytes that do not get through.
+const GIVES_UP: Duration = Duration::from_secs(15);
+
 /// How bad the network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weather {
@@ -20,6 +23,10 @@ pub struct Weather {
     pub duplicates: u8,
     /// Datagrams held up so long that later ones overtake them, in percent.
     pub reordered: u8,
+    /// Datagrams of which some bits arrive turned over, in percent.
+    pub corrupted: u8,
+    /// Messages on streams in the middle of which the connection breaks, in percent.
+    pub cuts: u8,
     /// The shortest and the longest time on the way, in milliseconds.
     pub delay: (u64, u64),
 }
@@ -30,6 +37,8 @@ impl Weather {
         loss: 0,
         duplicates: 0,
         reordered: 0,
+        corrupted: 0,
+        cuts: 0,
         delay: (5, 6),
     };
 }
@@ -41,6 +50,8 @@ pub struct Arrival {
     pub flow: Flow,
     /// A datagram, or some bytes of a stream.
     pub bytes: Bytes,
+    /// Whether these are other bytes than those that were sent.
+    pub corrupted: bool,
 }
 
 /// What becomes of something that was sent.
@@ -60,10 +71,17 @@ pub struct Network {
     weather: Weather,
     dice: Dice,
     hosts: BTreeSet<SocketAddr>,
+    /// Pairs of hosts between which nothing passes for a while.
+    parted: BTreeSet<(SocketAddr, SocketAddr)>,
     flying: Agenda<Arrival>,
+    /// Connections that break in the middle of a message.
+    cuts: Agenda<ConnectionId>,
     streams: BTreeMap<(SocketAddr, SocketAddr), Stream>,
     connections: u64,
 }
+
+/// One end of a connection that is no more: whose it was, and to whom it led.
+pub type End = (SocketAddr, ConnectionId, SocketAddr);
 
 /// One direction of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +99,9 @@ impl Network {
             weather,
             dice,
             hosts: BTreeSet::new(),
+            parted: BTreeSet::new(),
             flying: Agenda::default(),
+            cuts: Agenda::default(),
             streams: BTreeMap::new(),
             connections: 0,
         }
@@ -115,13 +135,66 @@ impl Network {
         None
     }
 
-    /// Breaks every connection, and says whose they were, and to whom. What is on its way on them is
-    /// lost.
-    pub fn break_connections(&mut self) -> Vec<(SocketAddr, ConnectionId, SocketAddr)> {
-        let broken = std::mem::take(&mut self.streams);
-        let ends = broken.into_iter();
-        ends.map(|((from, to), stream)| (from, stream.connection, to))
-            .collect()
+    /// From now on nothing passes between two hosts, or everything does again.
+    pub fn part(&mut self, ends: (SocketAddr, SocketAddr), parted: bool) {
+        for pair in [ends, (ends.1, ends.0)] {
+            if parted {
+                self.parted.insert(pair);
+            } else {
+                self.parted.remove(&pair);
+            }
+        }
+    }
+
+    /// Breaks every connection, and says whose they were. What is on its way on them is lost.
+    pub fn break_connections(&mut self) -> Vec<End> {
+        self.break_those(|_, _| true)
+    }
+
+    /// Breaks the connections of one host.
+    pub fn break_connections_of(&mut self, host: SocketAddr) -> Vec<End> {
+        self.break_those(|(from, to), _| host == from || host == to)
+    }
+
+    /// Breaks the connection whose time has come, in the middle of a message.
+    pub fn cut(&mut self, now: Now) -> Vec<End> {
+        let Some(connection) = self.cuts.due(now) else {
+            return Vec::new();
+        };
+        self.break_those(|_, stream| stream.connection == connection)
+    }
+
+    /// Closes a connection; its ends are said.
+    pub fn close(&mut self, connection: ConnectionId) -> Vec<End> {
+        self.break_those(|_, stream| stream.connection == connection)
+    }
+
+    /// When a connection breaks in the middle of a message.
+    #[must_use]
+    pub fn next_cut(&self) -> Option<Now> {
+        self.cuts.poll_timeout()
+    }
+
+    fn break_those(
+        &mut self,
+        which: impl Fn((SocketAddr, SocketAddr), &Stream) -> bool,
+    ) -> Vec<End> {
+        let mut ends = Vec::new();
+        self.streams.retain(|pair, stream| {
+            let breaks = which(*pair, stream);
+            if breaks {
+                ends.push((pair.0, stream.connection, pair.1));
+            }
+            !breaks
+        });
+        ends
+    }
+
+    /// Whether a connection is open.
+    #[must_use]
+    pub fn is_open(&self, flow: Flow) -> bool {
+        let stream = self.streams.get(&(flow.local, flow.remote));
+        flow.connection.is_none() || flow.connection == stream.map(|stream| stream.connection)
     }
 
     /// Whether the path's connection, if it has one, is not broken.
@@ -137,8 +210,14 @@ impl Network {
     }
 
     fn send_datagram(&mut self, now: Now, flow: Flow, payload: &Bytes) -> Fate {
-        if !self.hosts.contains(&flow.remote) || self.dice.chance(self.weather.loss) {
+        let reached = self.hosts.contains(&flow.remote) && !self.is_parted(flow);
+        if !reached || self.dice.chance(self.weather.loss) {
             return Fate::Lost;
+        }
+        let corrupted = self.dice.chance(self.weather.corrupted);
+        let mut payload = payload.clone();
+        if corrupted {
+            payload = self.corrupt(&payload);
         }
         let copies = 1 + usize::from(self.dice.chance(self.weather.duplicates));
         let mut at = Vec::with_capacity(copies);
@@ -150,7 +229,14 @@ impl Network {
             at.push(arrives);
             let flow = Flow::udp(flow.remote, flow.local);
             let bytes = payload.clone();
-            self.flying.add(arrives, Arrival { flow, bytes });
+            self.flying.add(
+                arrives,
+                Arrival {
+                    flow,
+                    bytes,
+                    corrupted,
+                },
+            );
         }
         Fate::Arrives(at)
     }
@@ -161,7 +247,16 @@ impl Network {
             let open = self.streams.contains_key(&(flow.local, flow.remote));
             return if open { Fate::Lost } else { Fate::Refused };
         }
+        let open = self.streams.contains_key(&(flow.local, flow.remote));
+        if self.is_parted(flow) && !open {
+            return Fate::Refused;
+        }
         let stream = self.stream(now, flow);
+        if self.is_parted(flow) {
+            // What would be acknowledged in time is not: the connection is given up.
+            self.cuts.add(now + GIVES_UP, stream.connection);
+            return Fate::Lost;
+        }
         let mut at = now + self.delay();
         if self.dice.chance(self.weather.loss) {
             at += self.dice.millis(200, 1_000);
@@ -175,16 +270,31 @@ impl Network {
             server_name: None,
         };
         let mut rest = payload.clone();
+        let cut = self.dice.chance(self.weather.cuts);
+        if cut {
+            rest.truncate(self.dice.below(payload.len() as u64) as usize);
+        }
         while !rest.is_empty() {
             let cut = 1 + self.dice.below(rest.len() as u64 * 2) as usize;
             let bytes = rest.split_to(cut.min(rest.len()));
-            self.flying.add(at, Arrival { flow: there, bytes });
+            self.flying.add(
+                at,
+                Arrival {
+                    flow: there,
+                    bytes,
+                    corrupted: false,
+                },
+            );
             if !rest.is_empty() {
                 at += self.dice.millis(0, 3);
             }
         }
         self.streams
             .insert((flow.local, flow.remote), Stream { last: at, ..stream });
+        if cut {
+            self.cuts.add(at, stream.connection);
+            return Fate::Lost;
+        }
         Fate::Arrives(vec![at])
     }
 
@@ -202,6 +312,23 @@ impl Network {
         self.streams.insert((flow.local, flow.remote), stream);
         self.streams.insert((flow.remote, flow.local), stream);
         stream
+    }
+
+    fn is_parted(&self, flow: Flow) -> bool {
+        self.parted.contains(&(flow.local, flow.remote))
+    }
+
+    /// The bytes with up to three bits turned over.
+    fn corrupt(&mut self, payload: &Bytes) -> Bytes {
+        let mut bytes = payload.to_vec();
+        for _ in 0..=self.dice.below(3) {
+            let at = self.dice.below(bytes.len() as u64) as usize;
+            let bit = 1 << self.dice.below(8);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= bit;
+            }
+        }
+        bytes.into()
     }
 
     fn delay(&mut self) -> Duration {
@@ -240,6 +367,7 @@ mod tests {
             duplicates: 10,
             reordered: 20,
             delay: (1, 30),
+            ..Weather::CALM
         };
         let mut network = network(weather);
         let sent: Vec<Fate> = (0..1_000u64)
@@ -271,6 +399,7 @@ mod tests {
             duplicates: 30,
             reordered: 30,
             delay: (1, 200),
+            ..Weather::CALM
         };
         let mut network = network(weather);
         let mut sent = Vec::new();
@@ -304,6 +433,61 @@ mod tests {
                 .connection
                 .is_some_and(|now| now != broken[0].1)
         );
+    }
+
+    #[test]
+    fn cut_connection_brings_a_part_of_its_last_message_and_is_told_to_both_ends() {
+        let weather = Weather {
+            cuts: 100,
+            ..Weather::CALM
+        };
+        let mut network = network(weather);
+        let payload = Bytes::from(vec![b'x'; 1_000]);
+        let fate = network.send(Now::ZERO, flow(Transport::Tcp), &payload);
+        assert_eq!(fate, Fate::Lost);
+        let got: usize = arrivals(&mut network).iter().map(|a| a.bytes.len()).sum();
+        assert!(got < 1_000, "{got}");
+        let at = network.next_cut().unwrap();
+        let ends: Vec<String> = network
+            .cut(at)
+            .iter()
+            .map(|(end, ..)| end.to_string())
+            .collect();
+        assert_eq!(ends, [A, B]);
+    }
+
+    #[test]
+    fn corrupted_datagrams_differ_in_a_few_bits_and_are_known() {
+        let weather = Weather {
+            corrupted: 50,
+            ..Weather::CALM
+        };
+        let mut network = network(weather);
+        let payload = Bytes::from(vec![0; 100]);
+        for n in 0..200 {
+            network.send(Now::from_millis(n), flow(Transport::Udp), &payload);
+        }
+        let got = arrivals(&mut network);
+        let bits = |a: &Arrival| a.bytes.iter().map(|byte| byte.count_ones()).sum::<u32>();
+        assert!(got.iter().any(|a| a.corrupted));
+        // Turned over twice, a bit is as it was.
+        assert!(
+            got.iter()
+                .all(|a| bits(a) <= if a.corrupted { 3 } else { 0 })
+        );
+    }
+
+    #[test]
+    fn nothing_passes_between_parted_hosts_until_they_are_joined_again() {
+        let mut network = network(Weather::CALM);
+        let ends = (A.parse().unwrap(), B.parse().unwrap());
+        let payload = Bytes::from_static(b"x");
+        let mut send = |parted| {
+            network.part(ends, parted);
+            network.send(Now::ZERO, flow(Transport::Udp), &payload)
+        };
+        assert_eq!(send(true), Fate::Lost);
+        assert!(matches!(send(false), Fate::Arrives(_)));
     }
 
     #[test]

@@ -41,6 +41,8 @@ impl Options {
                 loss,
                 duplicates: loss / 3,
                 reordered: loss / 3,
+                corrupted: loss / 10,
+                cuts: loss / 6,
                 delay: (1, 60),
             },
             calls: 3,
@@ -54,6 +56,18 @@ impl Options {
     pub fn without(mut self, behaviour: Behaviour) -> Self {
         self.behaviours.remove(&behaviour);
         self
+    }
+
+    /// The weather without what the behaviours leave out.
+    pub(crate) fn weather(&self) -> Weather {
+        let mut weather = self.weather;
+        if !self.allow(Behaviour::Corruption) {
+            weather.corrupted = 0;
+        }
+        if !self.allow(Behaviour::LinesBreak) {
+            weather.cuts = 0;
+        }
+        weather
     }
 
     pub(crate) fn allow(&self, behaviour: Behaviour) -> bool {
@@ -74,10 +88,14 @@ pub enum Behaviour {
     LateOffer,
     /// The call comes over a stream.
     Stream,
-    /// Connections break, with what was on its way on them.
+    /// Connections break, with what was on its way on them, between messages and inside them.
     LinesBreak,
     /// Two INVITEs name the same transfer.
     Twice,
+    /// Datagrams arrive with some bits turned over.
+    Corruption,
+    /// Two hosts cannot reach each other for a while.
+    Partitions,
     /// The SBC falls silent for good.
     SbcDies,
     /// The agent cannot be reached, closes without a word, or crashes.
@@ -98,7 +116,7 @@ pub enum Behaviour {
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Cancel,
         Self::HangUp,
         Self::Hold,
@@ -106,6 +124,8 @@ impl Behaviour {
         Self::Stream,
         Self::LinesBreak,
         Self::Twice,
+        Self::Corruption,
+        Self::Partitions,
         Self::SbcDies,
         Self::AgentFails,
         Self::AgentStays,
@@ -125,6 +145,8 @@ impl Behaviour {
             Self::Stream => "stream",
             Self::LinesBreak => "lines-break",
             Self::Twice => "twice",
+            Self::Corruption => "corruption",
+            Self::Partitions => "partitions",
             Self::SbcDies => "sbc-dies",
             Self::AgentFails => "agent-fails",
             Self::AgentStays => "agent-stays",

@@ -20,6 +20,22 @@ pub(crate) const GUARDED: SocketAddr = at(4);
 /// An address where nobody is.
 pub(crate) const NOBODY: SocketAddr = at(9);
 
+/// The realm of those who have no business with our credentials.
+pub(crate) const FOREIGN_REALM: &str = "elsewhere.example.net";
+/// The SBC's realm.
+pub(crate) const SBC_REALM: &str = "sbc.example.com";
+/// The realm of the target that asks for credentials.
+pub(crate) const GUARDED_REALM: &str = "guarded.example.com";
+
+/// Whether credentials for a realm may be shown at an address.
+pub(crate) fn knows(address: SocketAddr, realm: &str) -> bool {
+    match realm {
+        SBC_REALM => address == SBC,
+        GUARDED_REALM => address == GUARDED,
+        _ => false,
+    }
+}
+
 /// When a party ends a call of which it heard nothing more, since the BYE or CANCEL was lost with
 /// the connection that it was on.
 pub(crate) const RESCUE: Duration = Duration::from_secs(300);
@@ -130,11 +146,20 @@ pub(crate) struct RunPlan {
     pub(crate) sbc_dies: Option<Duration>,
     /// When all connections break.
     pub(crate) breaks: Vec<Duration>,
+    /// From when until when nothing passes between two hosts.
+    pub(crate) partitions: Vec<(Duration, Duration, (SocketAddr, SocketAddr))>,
+    pub(crate) corrupts: bool,
     pub(crate) ports: u16,
     pub(crate) late_ports: bool,
 }
 
 impl RunPlan {
+    /// Whether a party may be left in a call of which it hears nothing more: BYE, CANCEL, or what
+    /// they belong to, may never come.
+    pub(crate) fn loses_ends(&self) -> bool {
+        self.corrupts || !self.breaks.is_empty() || !self.partitions.is_empty()
+    }
+
     pub(crate) fn draw(options: &Options, dice: &mut Dice) -> Self {
         let transfers: Vec<CallPlan> = (0..options.calls)
             .map(|number| CallPlan::draw(number, options, dice))
@@ -153,11 +178,23 @@ impl RunPlan {
         } else {
             0
         };
+        let parts = if options.allow(Behaviour::Partitions) {
+            dice.below(3)
+        } else {
+            0
+        };
+        let partitions = (0..parts).map(|_| {
+            let (from, long) = (dice.millis(0, 20_000), dice.millis(100, 45_000));
+            (from, from + long, (GATEWAY, dice.pick([SBC, TARGET])))
+        });
+        let partitions = partitions.collect();
         let few = options.allow(Behaviour::FewPorts) && dice.chance(10);
         Self {
             transfers,
             again,
             breaks: (0..breaks).map(|_| dice.millis(500, 15_000)).collect(),
+            partitions,
+            corrupts: options.weather().corrupted > 0 || options.weather().cuts > 0,
             sbc_dies: dies.then(|| dice.millis(0, 20_000)),
             late_ports: options.allow(Behaviour::LatePorts),
             ports: if few { dice.below(4) as u16 } else { 64 },

@@ -26,7 +26,7 @@ pub(crate) struct Sbc {
     agenda: Agenda<(usize, Act)>,
     dice: Dice,
     dies: Option<Now>,
-    /// Whether the gateway's BYE may be lost with a connection.
+    /// Whether the gateway's BYE may never come.
     rescues: bool,
     pub(crate) dead: bool,
 }
@@ -114,7 +114,7 @@ impl Sbc {
             agenda: Agenda::default(),
             dice: dice.fork(),
             dies: plan.sbc_dies.map(Now),
-            rescues: !plan.breaks.is_empty(),
+            rescues: plan.loses_ends(),
             dead: false,
         };
         for transfer in &plan.transfers {
@@ -192,7 +192,7 @@ impl Sbc {
             sources: Vec::new(),
         };
         self.agenda.add(now + RING_TIMEOUT, (number, Act::GiveUp));
-        if self.rescues && line.caller.transport.reliable() {
+        if self.rescues {
             self.agenda.add(now + RESCUE, (number, Act::HangUp));
         }
         if let Some(after) = line.caller.hang_up {

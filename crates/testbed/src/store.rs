@@ -18,6 +18,8 @@ struct Row {
     fence: i64,
     /// The call that has it.
     holder: Option<usize>,
+    /// How often it became COMPLETED.
+    completions: u32,
 }
 
 /// A write was made with a claim that does not stand.
@@ -39,6 +41,7 @@ impl Store {
             transfer,
             fence: 0,
             holder: None,
+            completions: 0,
         };
         self.rows.insert(id, row);
     }
@@ -85,6 +88,7 @@ impl Store {
         if row.transfer.status == Status::Active {
             return Err(Stale);
         }
+        row.completions += u32::from(row.transfer.status != Status::Completed);
         row.transfer.status = Status::Completed;
         row.transfer.completed_at.get_or_insert(wall(now));
         row.transfer.output = output.or(row.transfer.output.take());
@@ -105,11 +109,11 @@ impl Store {
             .filter(|_| row.transfer.status == Status::Ongoing)
     }
 
-    /// Every transfer's status.
-    pub(crate) fn statuses(&self) -> impl Iterator<Item = (&str, Status)> {
+    /// Every transfer's status, and how often it became COMPLETED.
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = (&str, Status, u32)> {
         self.rows
             .iter()
-            .map(|(id, row)| (id.as_str(), row.transfer.status))
+            .map(|(id, row)| (id.as_str(), row.transfer.status, row.completions))
     }
 
     fn held(&mut self, id: &str, fence: i64) -> Result<&mut Row, Stale> {

@@ -17,7 +17,7 @@ use crate::dice::Dice;
 use crate::gateway::USER;
 use crate::host::{Host, HostEvent, Machine, trunk};
 use crate::phone::Phone;
-use crate::plan::{CallPlan, GATEWAY, GUARDED, RESCUE, RunPlan, TargetPlan};
+use crate::plan::{CallPlan, GATEWAY, GUARDED, GUARDED_REALM, RESCUE, RunPlan, TargetPlan};
 
 /// A target.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Target {
     plans: Vec<CallPlan>,
     guests: BTreeMap<LegId, Guest>,
     agenda: Agenda<(LegId, Act)>,
-    /// Whether the gateway's BYE or CANCEL may be lost with a connection.
+    /// Whether the gateway's BYE or CANCEL may never come.
     rescues: bool,
 }
 
@@ -90,6 +90,7 @@ impl Target {
         }
         let config = EndpointConfig {
             trunks: vec![rule],
+            realm: GUARDED_REALM.to_owned(),
             user_agent: "target".to_owned(),
             ..EndpointConfig::default()
         };
@@ -98,7 +99,7 @@ impl Target {
             plans: plan.transfers.clone(),
             guests: BTreeMap::new(),
             agenda: Agenda::default(),
-            rescues: !plan.breaks.is_empty(),
+            rescues: plan.loses_ends(),
         }
     }
 
@@ -120,7 +121,7 @@ impl Target {
         };
         let (plan, leg) = (plan.target, invitation.leg);
         let again = was_redirected(&invitation);
-        if self.rescues && invitation.flow.transport.reliable() {
+        if self.rescues {
             self.agenda.add(now + RESCUE, (leg, Act::HangUp));
         }
         let guest = Guest {

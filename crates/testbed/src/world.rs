@@ -1,11 +1,12 @@
 //! A whole world: network, clock, gateway, SBC and targets, run to its end and watched all along.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sip_core::Flow;
+use sip_core::{ConnectionId, Flow};
 use timebase::{Now, earliest};
 
 use crate::agenda::Agenda;
@@ -14,7 +15,7 @@ use crate::gateway::{Audible, Gateway};
 use crate::host::{Deed, Fact, Machine};
 use crate::inspector::{Inspector, Rule, Violation};
 use crate::ladder::{self, Ladder};
-use crate::network::{Fate, Network};
+use crate::network::{End, Fate, Network};
 use crate::options::Options;
 use crate::plan::{GATEWAY, GUARDED, RunPlan, SBC, TARGET};
 use crate::sbc::Sbc;
@@ -37,11 +38,20 @@ pub struct World {
     targets: [Target; 2],
     /// What could not be sent, to be told to the sender.
     refused: Agenda<(SocketAddr, Flow, Bytes)>,
-    /// When all connections break.
-    breaks: Agenda<()>,
+    /// When all connections break, and when hosts are parted and joined again.
+    faults: Agenda<NetworkFault>,
+    /// Who knows of which connection that it is closed.
+    closed: BTreeSet<(SocketAddr, ConnectionId)>,
     ladder: Ladder,
     inspector: Inspector,
     events: u64,
+}
+
+/// What happens to the network.
+#[derive(Clone, Copy, Debug)]
+enum NetworkFault {
+    Break,
+    Part((SocketAddr, SocketAddr), bool),
 }
 
 /// What came of a run.
@@ -94,13 +104,17 @@ impl World {
     fn new(seed: u64, options: &Options) -> Self {
         let mut dice = Dice::new(seed);
         let plan = RunPlan::draw(options, &mut dice);
-        let mut network = Network::new(options.weather, dice.fork());
+        let mut network = Network::new(options.weather(), dice.fork());
         for address in [GATEWAY, SBC, TARGET, GUARDED] {
             network.attach(address);
         }
-        let mut breaks = Agenda::default();
+        let mut faults = Agenda::default();
         for at in &plan.breaks {
-            breaks.add(Now(*at), ());
+            faults.add(Now(*at), NetworkFault::Break);
+        }
+        for (from, until, ends) in &plan.partitions {
+            faults.add(Now(*from), NetworkFault::Part(*ends, true));
+            faults.add(Now(*until), NetworkFault::Part(*ends, false));
         }
         let gateway = Gateway::new(&plan, &mut dice);
         let sbc = Sbc::new(&plan, &mut dice);
@@ -112,7 +126,8 @@ impl World {
             sbc,
             targets,
             refused: Agenda::default(),
-            breaks,
+            faults,
+            closed: BTreeSet::new(),
             ladder: Ladder::default(),
             inspector: Inspector::new(&plan),
             events: 0,
@@ -143,8 +158,9 @@ impl World {
     fn next(&self) -> Option<Now> {
         let targets = self.targets.iter().filter_map(Target::poll_timeout).min();
         let parties = earliest(self.gateway.poll_timeout(), self.sbc.poll_timeout());
-        let faults = earliest(self.refused.poll_timeout(), self.breaks.poll_timeout());
-        let wires = earliest(self.network.poll_timeout(), faults);
+        let faults = earliest(self.refused.poll_timeout(), self.faults.poll_timeout());
+        let wires = earliest(self.network.poll_timeout(), self.network.next_cut());
+        let wires = earliest(wires, faults);
         earliest(earliest(parties, targets), wires)
     }
 
@@ -156,11 +172,15 @@ impl World {
                 machine.receive(now, arrival);
             }
         } else if let Some((sender, flow, payload)) = self.refused.due(now) {
+            self.inspector.failed(now, sender);
             if let Some(machine) = self.machine(sender) {
                 machine.send_failed(now, flow, payload);
             }
-        } else if self.breaks.due(now).is_some() {
-            self.break_connections();
+        } else if self.network.next_cut().is_some_and(|at| at <= now) {
+            let ends = self.network.cut(now);
+            self.connections_broke(ends, "a connection breaks inside a message");
+        } else if let Some(fault) = self.faults.due(now) {
+            self.fault(fault);
         } else {
             self.gateway.audible = Audible {
                 callers: self.sbc.audible(),
@@ -177,14 +197,35 @@ impl World {
         }
     }
 
-    fn break_connections(&mut self) {
+    fn fault(&mut self, fault: NetworkFault) {
+        match fault {
+            NetworkFault::Break => {
+                let ends = self.network.break_connections();
+                self.connections_broke(ends, "connections break");
+            }
+            NetworkFault::Part(ends, parted) => {
+                self.network.part(ends, parted);
+                let (one, other) = (ladder::name(ends.0), ladder::name(ends.1));
+                let what = if parted { "parted" } else { "joined again" };
+                self.ladder
+                    .note(self.now, format!("{one} and {other} are {what}"));
+            }
+        }
+    }
+
+    fn connections_broke(&mut self, ends: Vec<End>, why: &str) {
+        if ends.is_empty() {
+            return;
+        }
         let now = self.now;
-        for (address, connection, remote) in self.network.break_connections() {
+        self.ladder.note(now, why.to_owned());
+        for (address, connection, remote) in ends {
+            self.closed.insert((address, connection));
+            self.inspector.failed(now, address);
             if let Some(machine) = self.machine(address) {
                 machine.connection_closed(now, connection, remote);
             }
         }
-        self.ladder.note(now, "connections break".to_owned());
     }
 
     fn machines(&mut self) -> [&mut dyn Machine; 4] {
@@ -203,23 +244,44 @@ impl World {
             let deeds = self
                 .machine(address)
                 .map(|machine| std::mem::take(&mut machine.host().deeds));
+            let mut echo = false;
             for deed in deeds.unwrap_or_default() {
                 match deed {
-                    Deed::Transmit { flow, payload } => self.transmit(flow, payload),
+                    Deed::Transmit { flow, payload } => self.transmit(flow, payload, echo),
                     Deed::Fact(fact) => self.fact(address, fact),
+                    Deed::Heard { message, corrupted } => {
+                        echo = corrupted;
+                        self.inspector.heard(self.now, address, &message, corrupted);
+                    }
+                    Deed::Garbled => {
+                        echo = true;
+                        self.inspector.garbled(address);
+                    }
+                    Deed::Close(connection) => {
+                        let ends = self.network.close(connection);
+                        self.connections_broke(ends, "a connection is closed");
+                    }
                 }
             }
         }
     }
 
-    fn transmit(&mut self, flow: Flow, payload: Bytes) {
+    fn transmit(&mut self, flow: Flow, payload: Bytes, echo: bool) {
         let now = self.now;
+        let closed = flow.connection.map(|connection| (flow.local, connection));
+        if closed.is_some_and(|closed| self.closed.contains(&closed)) {
+            let detail = format!(
+                "{} sends over a closed connection",
+                ladder::name(flow.local)
+            );
+            self.inspector.broken(now, Rule::ClosedFlowsRest, detail);
+        }
         let fate = self.network.send(now, flow, &payload);
         match ladder::parse(&payload) {
             Some(message) => {
-                let by = flow.local;
-                self.inspector.sent(now, by, &message, &self.gateway.store);
-                let ends = (by, flow.remote);
+                let ends = (flow.local, flow.remote);
+                self.inspector
+                    .sent(now, ends, (&message, echo), &self.gateway.store);
                 self.ladder.sent(now, ends, &message, fate.clone());
             }
             None => {

@@ -164,17 +164,18 @@ impl Endpoint {
         for leg in self.legs.values_mut() {
             leg.disconnect(connection);
         }
-        for tx in self
+        let waiting = self
             .stack
             .table
-            .find(|context| context.flow.connection == Some(connection))
-        {
+            .find(|context| context.flow.connection == Some(connection));
+        for tx in waiting {
             if self.stack.client(tx).is_some() {
                 self.stack.table.handle_failure(tx);
             } else if let Some(context) = self.stack.table.context_mut(tx) {
                 context.flow = context.fallback;
             }
         }
+        self.stack.disconnect(connection);
     }
 
     /// Bytes that could not be sent, RFC 3261 §17.1.4 and §18.4.

@@ -143,8 +143,14 @@ impl Leg {
     /// A connection was closed.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
         let dialog = match &mut self.phase {
-            Phase::Arriving(arriving) => &mut arriving.dialog,
-            Phase::Up(up) => &mut up.dialog,
+            Phase::Arriving(arriving) => {
+                arriving.incoming.disconnect(connection);
+                &mut arriving.dialog
+            }
+            Phase::Up(up) => {
+                up.offers.disconnect(connection);
+                &mut up.dialog
+            }
             Phase::Calling(_) | Phase::Ended(_) => return,
         };
         if dialog.flow.connection == Some(connection) {

@@ -11,7 +11,7 @@ use super::session::Life;
 use super::{Extra, Leg, Phase};
 use crate::answers::{ALLOW, SDP, SUPPORTED, reply_flow, sdp_of, with_sdp};
 use crate::ended::Ended;
-use crate::flow::Flow;
+use crate::flow::ConnectionId;
 use crate::screen;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
 use crate::transaction::{Output, Outputs, Retransmit2xx, TxId};
@@ -54,7 +54,7 @@ enum State {
 #[derive(Debug)]
 struct Unacknowledged {
     repeat: Retransmit2xx,
-    flow: Flow,
+    incoming: Incoming,
     cseq: u32,
     /// Whether the 200 has our offer, so that the ACK has the answer.
     offered: bool,
@@ -73,7 +73,6 @@ impl Offers {
         first: bool,
     ) -> Self {
         let repeat = Retransmit2xx::new(now, stack.config.timers, response);
-        let flow = reply_flow(&incoming.request, incoming.flow);
         let cseq = incoming
             .request
             .cseq()
@@ -81,7 +80,7 @@ impl Offers {
             .unwrap_or_default();
         let waiting = Unacknowledged {
             repeat,
-            flow,
+            incoming: incoming.clone(),
             cseq,
             offered,
             first,
@@ -89,6 +88,18 @@ impl Offers {
         Self {
             state: State::Unacknowledged(Box::new(waiting)),
             queued: None,
+        }
+    }
+
+    /// A connection was closed.
+    pub(super) fn disconnect(&mut self, connection: ConnectionId) {
+        match &mut self.state {
+            State::Theirs { incoming } => incoming.disconnect(connection),
+            State::Unacknowledged(waiting) => waiting.incoming.disconnect(connection),
+            State::Stable
+            | State::Ours { .. }
+            | State::Postponed { .. }
+            | State::AckOwed { .. } => {}
         }
     }
 
@@ -452,7 +463,7 @@ impl Leg {
             State::Unacknowledged(waiting) => {
                 let mut out = Outputs::new();
                 waiting.repeat.handle_timeout(now, &mut out);
-                let flow = waiting.flow;
+                let flow = reply_flow(&waiting.incoming.request, waiting.incoming.flow);
                 for output in out {
                     match output {
                         Output::Send(response) => stack.transmit(flow, response),

@@ -25,7 +25,7 @@ const REFUSE_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Arriving {
     /// The early dialog.
     pub(super) dialog: Dialog,
-    incoming: Incoming,
+    pub(super) incoming: Incoming,
     offered: bool,
     ringing: Option<Ringing>,
     /// The caller has cancelled; at this time 487 is sent, if the shell has not answered by then.

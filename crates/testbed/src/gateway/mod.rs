@@ -27,6 +27,9 @@ pub(crate) use setting::USER;
 /// How long the shell waits before it tries a write again that must not be lost.
 const TRY_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// When an operator ends a call on hold of which neither side will ever be heard again.
+const OPERATOR: std::time::Duration = std::time::Duration::from_secs(900);
+
 /// The gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -35,6 +38,7 @@ pub(crate) struct Gateway {
     pub(crate) audible: Audible,
     ports: Ports,
     late_ports: bool,
+    loses_ends: bool,
     plans: Vec<CallPlan>,
     seats: Vec<Seat>,
     by_leg: BTreeMap<LegId, usize>,
@@ -145,6 +149,7 @@ impl Gateway {
             audible: Audible::default(),
             ports: Ports::new(plan.ports),
             late_ports: plan.late_ports,
+            loses_ends: plan.loses_ends(),
             plans: plan.transfers.clone(),
             seats: Vec::new(),
             by_leg: BTreeMap::new(),
@@ -195,6 +200,10 @@ impl Gateway {
         });
         self.host.admit(now, invitation);
         self.perform(now, seat);
+        if self.loses_ends {
+            let input = Box::new(Input::HangUp);
+            self.agenda.add(now + OPERATOR, Due::Tell(seat, input));
+        }
     }
 
     fn happen(&mut self, now: Now, due: Due) {

@@ -1,10 +1,14 @@
+use bytes::Bytes;
 use call_control::transfer::ReturnType;
 
 use super::*;
 use crate::dice::Dice;
 use crate::options::Options;
-use crate::plan::SBC;
+use crate::plan::{self, SBC};
 
+const INVITE: &str = "INVITE sip:agent@10.0.0.1 SIP/2.0";
+/// The names of a request of the gateway's in the dialog.
+const OURS: &str = "Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKours\r\nFrom: <sip:b@10.0.0.1>;tag=b\r\nTo: <sip:a@10.0.0.2>;tag=a";
 const LEG: LegId = LegId(2);
 
 struct Bench {
@@ -41,15 +45,27 @@ impl Bench {
     }
 
     fn send(&mut self, start: &str, lines: &str) {
-        let text = format!(
-            "{start}\r\nVia: SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKb\r\nMax-Forwards: 70\r\n\
-             From: <sip:a@10.0.0.2>;tag=a\r\nTo: <sip:b@10.0.0.1>;tag=b\r\nCall-ID: c-1\r\n{lines}\r\n\r\n"
-        );
-        let message = ladder::parse(&Bytes::from(text)).unwrap();
+        let message = message(start, lines);
+        let ends = (GATEWAY, SBC);
+        let store = &self.gateway.store;
         self.inspector
-            .sent(Now::ZERO, GATEWAY, &message, &self.gateway.store);
+            .sent(Now::ZERO, ends, (&message, false), store);
     }
 
+    /// The gateway has answered, and heard the ACK; its own requests have the tags the other way.
+    fn in_dialog(&mut self) {
+        self.hear(INVITE, "CSeq: 1 INVITE\r\nTo: <sip:b@10.0.0.1>");
+        self.send(
+            "SIP/2.0 200 OK",
+            "CSeq: 1 INVITE\r\nContact: <sip:b@10.0.0.1>",
+        );
+        self.hear("ACK sip:b@10.0.0.1 SIP/2.0", "CSeq: 1 ACK");
+    }
+
+    fn hear(&mut self, start: &str, lines: &str) {
+        let message = message(start, lines);
+        self.inspector.heard(Now::ZERO, GATEWAY, &message, false);
+    }
     fn close(&mut self, census: Census) {
         let censuses = [(GATEWAY, census), (SBC, Census::default())];
         self.inspector.close(Now::ZERO, &self.gateway, &censuses);
@@ -58,6 +74,25 @@ impl Bench {
     fn broken(&self) -> Option<Rule> {
         self.inspector.violation().map(|violation| violation.rule)
     }
+}
+
+/// A message of one dialog; what the lines have counts before what stands here.
+fn message(start: &str, lines: &str) -> Message {
+    let mut text = format!("{start}\r\n");
+    let usual = [
+        ("Via", "SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKb"),
+        ("Max-Forwards", "70"),
+        ("From", "<sip:a@10.0.0.2>;tag=a"),
+        ("To", "<sip:b@10.0.0.1>;tag=b"),
+        ("Call-ID", "c-1"),
+    ];
+    for (name, value) in usual {
+        if !lines.contains(&format!("{name}: ")) {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    text.push_str(&format!("{lines}\r\n\r\n"));
+    ladder::parse(&Bytes::from(text)).unwrap()
 }
 
 fn said(last: bool) -> Fact {
@@ -117,8 +152,10 @@ fn hand_back_before_the_result_is_stored_is_noticed() {
         ("REFER sip:a@10.0.0.2 SIP/2.0", "REFER"),
     ] {
         let mut bench = Bench::claimed();
-        let lines =
-            format!("CSeq: 1 {method}\r\nRefer-To: <sip:x@y>\r\nX-ASAPP-CallTransferId: t-0");
+        bench.in_dialog();
+        let lines = format!(
+            "CSeq: 1 {method}\r\n{OURS}\r\nRefer-To: <sip:x@y>\r\nX-ASAPP-CallTransferId: t-0"
+        );
         bench.send(start, &lines);
         assert_eq!(bench.broken(), Some(Rule::StoreFirst));
     }
@@ -127,6 +164,7 @@ fn hand_back_before_the_result_is_stored_is_noticed() {
 #[test]
 fn refusal_before_the_claim_is_undone_is_noticed() {
     let mut bench = Bench::claimed();
+    bench.hear(INVITE, "CSeq: 1 INVITE\r\nTo: <sip:b@10.0.0.1>");
     bench.send("SIP/2.0 503 Service Unavailable", "CSeq: 1 INVITE");
     assert_eq!(bench.broken(), Some(Rule::UndoneFirst));
 }
@@ -134,6 +172,7 @@ fn refusal_before_the_claim_is_undone_is_noticed() {
 #[test]
 fn second_final_response_is_noticed_and_a_repeated_one_is_none() {
     let mut bench = Bench::new();
+    bench.hear(INVITE, "CSeq: 1 INVITE\r\nTo: <sip:b@10.0.0.1>");
     bench.send(
         "SIP/2.0 200 OK",
         "CSeq: 1 INVITE\r\nContact: <sip:b@10.0.0.1>",
@@ -174,7 +213,10 @@ fn what_an_endpoint_still_holds_is_noticed() {
 #[test]
 fn message_without_its_mandatory_fields_is_noticed() {
     let mut bench = Bench::new();
-    bench.send("BYE sip:a@10.0.0.2 SIP/2.0", "CSeq: 1 INVITE");
+    bench.send(
+        "OPTIONS sip:a@10.0.0.2 SIP/2.0",
+        "CSeq: 1 INVITE\r\nTo: <sip:b@10.0.0.1>",
+    );
     assert_eq!(bench.broken(), Some(Rule::WellFormed));
 }
 
@@ -200,4 +242,125 @@ fn agent_that_came_back_in_time_is_no_loss() {
     }
     bench.inspector.moment(Now::from_millis(60_000));
     assert_eq!(bench.broken(), None);
+}
+
+/// A request of the gateway's with its own branch.
+fn ours(method: &str, number: u32, branch: &str) -> (String, String) {
+    let names = OURS.replace("ours", branch);
+    let start = format!("{method} sip:a@10.0.0.2 SIP/2.0");
+    (start, format!("CSeq: {number} {method}\r\n{names}"))
+}
+
+#[test]
+fn second_final_response_to_any_request_is_noticed() {
+    let mut bench = Bench::new();
+    bench.hear("OPTIONS sip:b@10.0.0.1 SIP/2.0", "CSeq: 7 OPTIONS");
+    bench.send("SIP/2.0 200 OK", "CSeq: 7 OPTIONS");
+    assert_eq!(bench.broken(), None);
+    bench.send("SIP/2.0 503 Service Unavailable", "CSeq: 7 OPTIONS");
+    assert_eq!(bench.broken(), Some(Rule::OneFinalResponse));
+}
+
+#[test]
+fn answer_to_an_ack_or_to_nothing_is_noticed() {
+    for lines in ["CSeq: 1 ACK", "CSeq: 1 OPTIONS"] {
+        let mut bench = Bench::new();
+        bench.in_dialog();
+        bench.send("SIP/2.0 481 Call Does Not Exist", lines);
+        assert_eq!(bench.broken(), Some(Rule::AnswersWhatCame), "{lines}");
+    }
+}
+
+#[test]
+fn answer_after_something_corrupted_is_not_judged() {
+    let mut bench = Bench::new();
+    bench.inspector.garbled(GATEWAY);
+    bench.send("SIP/2.0 400 Bad Request", "CSeq: 1 OPTIONS");
+    assert_eq!(bench.broken(), None);
+}
+
+#[test]
+fn sequence_number_that_does_not_rise_is_noticed_and_a_repetition_is_none() {
+    let mut bench = Bench::new();
+    bench.in_dialog();
+    for (method, number, branch) in [("INFO", 5, "x"), ("INFO", 5, "x"), ("INFO", 6, "y")] {
+        let (start, lines) = ours(method, number, branch);
+        bench.send(&start, &lines);
+        assert_eq!(bench.broken(), None, "{number} {branch}");
+    }
+    let (start, lines) = ours("INFO", 6, "z");
+    bench.send(&start, &lines);
+    assert_eq!(bench.broken(), Some(Rule::SequenceRises));
+}
+
+#[test]
+fn request_that_goes_out_again_after_a_failure_is_none_out_of_order() {
+    let mut bench = Bench::new();
+    bench.in_dialog();
+    for branch in ["x", "y"] {
+        let (start, lines) = ours("INFO", 5, branch);
+        bench.send(&start, &lines);
+        bench.inspector.failed(Now::ZERO, GATEWAY);
+    }
+    assert_eq!(bench.broken(), None);
+}
+
+#[test]
+fn branch_that_two_transactions_share_is_noticed() {
+    let mut bench = Bench::new();
+    bench.in_dialog();
+    for (number, broken) in [(5, None), (6, Some(Rule::BranchesUnique))] {
+        let (start, lines) = ours("INFO", number, "x");
+        bench.send(&start, &lines);
+        assert_eq!(bench.broken(), broken);
+    }
+}
+
+#[test]
+fn request_in_a_dialog_that_is_none_yet_is_noticed() {
+    let mut bench = Bench::new();
+    let (start, lines) = ours("INFO", 5, "x");
+    bench.send(&start, &lines);
+    assert_eq!(bench.broken(), Some(Rule::DialogFirst));
+}
+
+#[test]
+fn bye_before_the_ack_is_noticed() {
+    let mut bench = Bench::new();
+    bench.hear(INVITE, "CSeq: 1 INVITE\r\nTo: <sip:b@10.0.0.1>");
+    bench.send(
+        "SIP/2.0 200 OK",
+        "CSeq: 1 INVITE\r\nContact: <sip:b@10.0.0.1>",
+    );
+    let (start, lines) = ours("BYE", 5, "x");
+    bench.send(&start, &lines);
+    assert_eq!(bench.broken(), Some(Rule::DialogFirst));
+}
+
+#[test]
+fn credentials_for_a_realm_that_the_peer_is_not_of_are_noticed() {
+    for (realm, broken) in [
+        (plan::SBC_REALM, None),
+        (plan::GUARDED_REALM, Some(Rule::NoForeignCredentials)),
+        (plan::FOREIGN_REALM, Some(Rule::NoForeignCredentials)),
+    ] {
+        let mut bench = Bench::new();
+        bench.in_dialog();
+        let (start, lines) = ours("INFO", 5, "x");
+        let digest = format!(
+            "Authorization: Digest username=\"u\", realm=\"{realm}\", nonce=\"n\", uri=\"sip:a\", response=\"0\""
+        );
+        bench.send(&start, &format!("{lines}\r\n{digest}"));
+        assert_eq!(bench.broken(), broken, "{realm}");
+    }
+}
+
+#[test]
+fn transfer_that_is_answered_and_not_completed_is_noticed() {
+    let mut bench = Bench::claimed();
+    bench.in_dialog();
+    bench.gateway.store.release("t-0", 1).unwrap();
+    bench.tell(&RECORDED);
+    bench.close(Census::default());
+    assert_eq!(bench.broken(), Some(Rule::CompletedOnce));
 }

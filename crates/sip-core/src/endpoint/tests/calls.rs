@@ -656,3 +656,84 @@ fn ringing_is_repeated_every_minute() {
         ["100 INVITE", "180 INVITE", "180 INVITE", "180 INVITE"]
     );
 }
+
+fn stream(bench: &Bench) -> Flow {
+    Flow {
+        transport: crate::Transport::Tcp,
+        remote: "192.0.2.9:40000".parse().unwrap(),
+        connection: Some(crate::ConnectionId(7)),
+        ..bench.flow
+    }
+}
+
+/// The flow that the bench was called by is closed.
+fn close(bench: &mut Bench) {
+    let connection = crate::ConnectionId(7);
+    let remote = "192.0.2.9:40000".parse().unwrap();
+    bench.input(Input::ConnectionClosed { connection, remote });
+}
+
+#[test]
+fn a_200_is_repeated_to_the_address_in_the_via_when_its_connection_is_gone() {
+    let mut bench = Bench::new(gateway());
+    bench.hear_from(stream(&bench), &Req::invite().text());
+    let leg = bench.leg();
+    let headers = Vec::new();
+    let sdp = Some(Bytes::from(SDP));
+    bench.command(leg, Command::Accept { sdp, headers });
+    close(&mut bench);
+    bench.sent.clear();
+    bench.pass(0.6);
+    let (flow, again) = bench.sent.last().unwrap();
+    assert_eq!(label(again), "200 INVITE");
+    assert_eq!(flow.connection, None);
+    assert_eq!(flow.remote.to_string(), "192.0.2.9:5070");
+}
+
+#[test]
+fn an_ack_is_repeated_to_the_contact_when_its_connection_is_gone() {
+    let mut bench = Bench::new(gateway());
+    bench.hear_from(stream(&bench), &Req::invite().text());
+    let leg = bench.leg();
+    let headers = Vec::new();
+    let sdp = Some(Bytes::from(SDP));
+    bench.command(leg, Command::Accept { sdp, headers });
+    let tag = bench.last().to().unwrap().tag().unwrap().to_vec();
+    let tag = String::from_utf8(tag).unwrap();
+    bench.hear_from(stream(&bench), &Req::new("ACK", "a", 1).to(&tag).text());
+    let sdp = Bytes::from(SDP);
+    bench.command(leg, Command::Reoffer { sdp });
+    let ours = bench.last().clone();
+    let contact = "Contact: <sip:sbc@192.0.2.9:5070;transport=tcp>\n";
+    let success = answer_to(&ours, 200, "", contact, SDP);
+    bench.hear_from(stream(&bench), &success);
+    assert_eq!(bench.sent.last().unwrap().0, stream(&bench));
+    close(&mut bench);
+    let anew = Flow {
+        connection: Some(crate::ConnectionId(8)),
+        ..stream(&bench)
+    };
+    bench.hear_from(anew, &success);
+    let (flow, ack) = bench.sent.last().unwrap();
+    assert_eq!(label(ack), "ACK");
+    assert_eq!(flow.connection, None);
+    assert_eq!(flow.remote.to_string(), "192.0.2.9:5070");
+}
+
+#[test]
+fn a_200_to_a_reinvite_of_a_call_that_is_over_gets_its_ack_and_no_second_bye() {
+    let (mut bench, leg, tag) = standing();
+    let sdp = Bytes::from(SDP);
+    bench.command(leg, Command::Reoffer { sdp });
+    let ours = bench.last().clone();
+    bench.hear(&Req::new("BYE", "b", 2).to(&tag).text());
+    bench.said();
+    bench.hear(&answer_to(
+        &ours,
+        200,
+        "",
+        "Contact: <sip:sbc@192.0.2.9:5070>\n",
+        SDP,
+    ));
+    assert_eq!(bench.said(), ["ACK"]);
+}
