@@ -249,6 +249,10 @@ impl Inspector {
 
     fn undone_first(&mut self, now: Now, message: &Message, store: &Store) {
         let status = message.status().unwrap_or_default();
+        if status == 482 {
+            // Another transaction than the call's.
+            return;
+        }
         let call_id = message.call_id().unwrap_or_default();
         let seat = self
             .calls

@@ -89,6 +89,8 @@ struct Stream {
     connection: ConnectionId,
     /// When its last byte arrives; nothing overtakes it.
     last: Now,
+    /// Nothing more passes: it is about to break.
+    cut: bool,
 }
 
 impl Network {
@@ -252,6 +254,9 @@ impl Network {
             return Fate::Refused;
         }
         let stream = self.stream(now, flow);
+        if stream.cut {
+            return Fate::Lost;
+        }
         if self.is_parted(flow) {
             // What would be acknowledged in time is not: the connection is given up.
             self.cuts.add(now + GIVES_UP, stream.connection);
@@ -261,7 +266,7 @@ impl Network {
         if self.dice.chance(self.weather.loss) {
             at += self.dice.millis(200, 1_000);
         }
-        let mut at = at.max(stream.last);
+        let at = at.max(stream.last);
         let there = Flow {
             transport: flow.transport,
             local: flow.remote,
@@ -274,13 +279,32 @@ impl Network {
         if cut {
             rest.truncate(self.dice.below(payload.len() as u64) as usize);
         }
+        let last = self.fly_in_pieces(at, there, rest);
+        self.streams.insert(
+            (flow.local, flow.remote),
+            Stream {
+                last,
+                cut,
+                ..stream
+            },
+        );
+        if cut {
+            self.cuts.add(last, stream.connection);
+            return Fate::Lost;
+        }
+        Fate::Arrives(vec![last])
+    }
+
+    /// Bytes of a stream come in pieces, in order; when the last one arrives.
+    fn fly_in_pieces(&mut self, at: Now, flow: Flow, mut rest: Bytes) -> Now {
+        let mut at = at;
         while !rest.is_empty() {
             let cut = 1 + self.dice.below(rest.len() as u64 * 2) as usize;
             let bytes = rest.split_to(cut.min(rest.len()));
             self.flying.add(
                 at,
                 Arrival {
-                    flow: there,
+                    flow,
                     bytes,
                     corrupted: false,
                 },
@@ -289,13 +313,7 @@ impl Network {
                 at += self.dice.millis(0, 3);
             }
         }
-        self.streams
-            .insert((flow.local, flow.remote), Stream { last: at, ..stream });
-        if cut {
-            self.cuts.add(at, stream.connection);
-            return Fate::Lost;
-        }
-        Fate::Arrives(vec![at])
+        at
     }
 
     /// The stream between two hosts, which is opened when it is first written to.
@@ -308,6 +326,7 @@ impl Network {
         let stream = Stream {
             connection,
             last: now,
+            cut: false,
         };
         self.streams.insert((flow.local, flow.remote), stream);
         self.streams.insert((flow.remote, flow.local), stream);

@@ -14,8 +14,9 @@ use crate::plan::{self, FOREIGN_REALM};
 /// What a message that breaks a rule is told by.
 type Broken = (Rule, String);
 
-/// 64·T1: after this long without an ACK, BYE is sent all the same (RFC 3261 §13.3.1.4).
-const NO_ACK: Duration = Duration::from_secs(32);
+/// 64·T1: how long a transaction lasts; after this long without an ACK, BYE is sent all the same
+/// (RFC 3261 §13.3.1.4).
+const GIVES_UP: Duration = Duration::from_secs(32);
 
 /// A transaction as its responder names it: the top Via's sent-by and branch, and the method.
 type Answering = (SocketAddr, Bytes, Bytes, Method);
@@ -27,7 +28,7 @@ type DialogKey = (SocketAddr, Bytes, Bytes, Bytes);
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     asked: BTreeSet<Answering>,
-    finals: BTreeMap<Answering, (u16, Bytes)>,
+    finals: BTreeMap<Answering, (u16, Bytes, Now)>,
     /// The Call-ID, CSeq and method that a branch was first used for.
     branches: BTreeMap<(SocketAddr, Bytes), (Bytes, u32, Method)>,
     /// The highest CSeq in each direction of a dialog; the remote tag is empty before there is one.
@@ -100,6 +101,7 @@ fn sent_by(via: &Via) -> Bytes {
 }
 
 impl Wire {
+    #[expect(dead_code, reason = "hosts begin anew soon")]
     /// A host that is up again knows nothing of what was before.
     pub(super) fn forget(&mut self, host: SocketAddr) {
         self.asked.retain(|key| key.0 != host);
@@ -168,6 +170,10 @@ impl Wire {
             Some(status) => self.response(now, ends.0, status, &names),
             None => {
                 self.branch(now, ends.0, &names, &message.method())?;
+                if !self.misled.is_empty() {
+                    // What one host was misled by, its answers tell the others.
+                    return Ok(());
+                }
                 self.inside(now, ends.0, &names)?;
                 credentials(ends.1, message)
             }
@@ -196,9 +202,10 @@ impl Wire {
         if status < 200 {
             return Ok(());
         }
-        let this = (status, names.to_tag.clone());
+        let this = (status, names.to_tag.clone(), now);
         let first = self.finals.entry(key).or_insert_with(|| this.clone());
-        if *first == this {
+        // A straggler that comes when the transaction is over is another request.
+        if now - first.2 >= GIVES_UP || (first.0, &first.1) == (this.0, &this.1) {
             return Ok(());
         }
         let detail = format!("{status} {} after {}", names.method, first.0);
@@ -261,8 +268,7 @@ impl Wire {
 
     /// RFC 3261 §12.2 and §15: inside a dialog there must be one, and a callee waits for the ACK.
     fn inside(&self, now: Now, host: SocketAddr, names: &Names) -> Result<(), Broken> {
-        let misled = self.misled.contains(&host);
-        if names.to_tag.is_empty() || names.method == Method::Ack || misled {
+        if names.to_tag.is_empty() || names.method == Method::Ack {
             return Ok(());
         }
         let method = &names.method;
@@ -270,7 +276,7 @@ impl Wire {
             return Err((Rule::DialogFirst, format!("{method} in no dialog")));
         };
         let early = matches!(method, Method::Update | Method::Prack);
-        let overdue = dialog.answered.is_some_and(|at| now - at >= NO_ACK);
+        let overdue = dialog.answered.is_some_and(|at| now - at >= GIVES_UP);
         if dialog.placed || early || dialog.acknowledged || overdue {
             return Ok(());
         }
