@@ -76,7 +76,7 @@ impl fmt::Debug for Hooks {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Target {
     Builtin(Builtin),
     Wire(WireUrl),
@@ -165,7 +165,7 @@ impl Hooks {
         time: Duration,
     ) -> Result<Box<dyn Agent>, String> {
         match target {
-            Target::Builtin(builtin) => Ok(builtin.start(facts)),
+            Target::Builtin(builtin) => builtin.start(facts),
             Target::Wire(url) => match timeout(time, self.dialer.open(url, facts)).await {
                 Ok(Ok(agent)) => Ok(Box::new(agent)),
                 Ok(Err(error)) => Err(error.to_string()),

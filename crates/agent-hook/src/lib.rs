@@ -8,6 +8,7 @@ mod agent;
 mod builtin;
 mod facts;
 mod hooks;
+pub mod sound;
 mod twilio;
 pub mod wire;
 

@@ -195,9 +195,6 @@ pub(super) fn is_host_and_port(text: &str) -> bool {
 
 /// What is wrong with an agent's address.
 pub(super) fn hook_problem(hook: &str, allow_plaintext: bool) -> Option<String> {
-    if hook.starts_with("builtin:flow") {
-        return Some("builtin:flow is not in this version yet".to_owned());
-    }
     if hook.starts_with("builtin:") {
         let config = HookConfig {
             urls: vec![hook.to_owned()],

@@ -234,7 +234,7 @@ pub struct Limits {
 /// `[agent]`: the voice agent and how it is reached.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agent {
-    /// `builtin:echo`, `builtin:lab`, `builtin:silence`, `ws://…`, `wss://…`.
+    /// `builtin:NAME` with its options, `ws://…`, `wss://…`.
     pub hook: String,
     /// How long reaching it may take.
     pub connect_timeout: Duration,
