@@ -115,6 +115,13 @@ impl Lab {
         self.gateway.sip_address(transport).unwrap()
     }
 
+    /// What the admin listener says at a path.
+    pub async fn admin(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.gateway.admin_address());
+        let answer = self.http.get(url).send().await.unwrap();
+        answer.text().await.unwrap()
+    }
+
     /// POST as the customer.
     pub async fn post(&self, body: &Value) -> (StatusCode, Value) {
         let url = self.url("");

@@ -20,4 +20,5 @@ mod keys_reach_the_result;
 mod nothing_is_left_after_the_calls;
 mod promise_outlives_the_process;
 mod request_inside_the_call_gets_its_status;
+mod trunk_is_asked_whether_it_is_there;
 mod websocket_agent_holds_the_call;

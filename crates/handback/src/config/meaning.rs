@@ -15,6 +15,8 @@ use super::types::{
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// How often an outbound proxy is asked whether it is there.
+const OPTIONS_EVERY: Duration = Duration::from_secs(30);
 const ANY_POSITIVE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 
 /// Reads the whole configuration.
@@ -231,13 +233,15 @@ fn api_key(section: &mut Section<'_>) -> ApiKey {
 }
 
 fn trunk(section: &mut Section<'_>) -> Trunk {
+    let outbound_proxy = section.optional("outbound_proxy");
     let trunk = Trunk {
         name: section.required("name"),
         allow: section.words("allow", &[]),
         digest: section.table("digest", digest),
         require: section.word("require", Require::Any),
         max_calls: section.number("max_calls", 1000, ANY_POSITIVE),
-        outbound_proxy: section.optional("outbound_proxy"),
+        options_interval: options_interval(section, outbound_proxy.is_some()),
+        outbound_proxy,
         outbound_auth: section.table("outbound_auth", outbound_auth),
         refer: section.word("refer", ReferPolicy::Allowed),
         refer_timeout: section.optional_word("refer_timeout"),
@@ -297,6 +301,18 @@ fn digest(section: &mut Section<'_>) -> Option<Digest> {
         password: credentials.password,
         algorithms,
     })
+}
+
+/// How often a trunk is asked whether it is there; only an outbound proxy can be asked.
+fn options_interval(section: &mut Section<'_>, has_proxy: bool) -> Option<Duration> {
+    const KEY: &str = "options_interval";
+    let every = section.word(KEY, OPTIONS_EVERY);
+    if !every.is_zero() && every < Duration::from_secs(1) {
+        section.error(KEY, "must be 0s (never) or at least 1s");
+    } else if !has_proxy && !every.is_zero() && every != OPTIONS_EVERY {
+        section.warning(KEY, "has no effect: there is no outbound_proxy to ask");
+    }
+    Some(every).filter(|every| has_proxy && !every.is_zero())
 }
 
 fn outbound_auth(section: &mut Section<'_>) -> Option<OutboundAuth> {

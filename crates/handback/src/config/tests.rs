@@ -131,6 +131,44 @@ fn the_lab_hash_under_another_id_is_known_all_the_same() {
 }
 
 #[test]
+fn outbound_proxy_is_asked_every_thirty_seconds_unless_told_otherwise() {
+    let interval = |keys: &str| {
+        let text = account(&format!("allow = [\"10.0.0.0/8\"]\n{keys}"));
+        let loaded = parse(&text).unwrap();
+        let warned: Vec<_> = loaded
+            .warnings
+            .iter()
+            .map(|warning| warning.key.clone())
+            .collect();
+        (loaded.config.accounts[0].trunks[0].options_interval, warned)
+    };
+    let proxy = "outbound_proxy = \"sbc.example.com\"\n";
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(interval(proxy), (seconds(30), vec![]));
+    assert_eq!(
+        interval(&format!("{proxy}options_interval = \"2m\"")).0,
+        seconds(120)
+    );
+    assert_eq!(
+        interval(&format!("{proxy}options_interval = \"0s\"")).0,
+        None
+    );
+    assert_eq!(interval(""), (None, vec![]));
+    let key = "account[0].trunk[0].options_interval";
+    assert_eq!(
+        interval("options_interval = \"5s\""),
+        (None, vec![key.to_owned()])
+    );
+    let text = account(&format!(
+        "allow = [\"10.0.0.0/8\"]\n{proxy}options_interval = \"10ms\""
+    ));
+    assert_eq!(
+        only_error(&text),
+        format!("{key}: must be 0s (never) or at least 1s")
+    );
+}
+
+#[test]
 fn a_password_in_the_file_is_warned_of_outside_loopback() {
     let text = account("digest = { username = \"u\", password = \"p\" }");
     assert_eq!(parse(&text).unwrap().warnings, []);

@@ -339,6 +339,8 @@ pub struct Trunk {
     pub max_calls: u32,
     /// Where requests to it go instead of where their URI says.
     pub outbound_proxy: Option<String>,
+    /// How often the outbound proxy is asked by OPTIONS whether it is there; none is never.
+    pub options_interval: Option<Duration>,
     /// What challenges to our in-dialog requests are answered with.
     pub outbound_auth: Option<OutboundAuth>,
     /// When REFER is tried.

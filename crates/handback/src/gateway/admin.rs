@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use super::shared::Shared;
+use super::trunk_health::Health;
 use crate::config::Secret;
 
 /// The process has one recorder of metrics, however many gateways it runs.
@@ -57,6 +59,7 @@ pub(super) fn router(shared: Arc<Shared>, token: Option<Secret>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(figures))
         .route("/calls", get(calls))
+        .route("/trunks", get(trunks))
         .with_state(admin)
         .merge(console::router())
 }
@@ -118,8 +121,7 @@ fn count(name: &'static str, value: u64) {
 
 async fn calls(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     if !authorized(&admin, &headers) {
-        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        return (StatusCode::UNAUTHORIZED, challenge).into_response();
+        return unauthorized();
     }
     let calls = admin.shared.live.all();
     Json(
@@ -129,6 +131,42 @@ async fn calls(State(admin): State<Admin>, headers: HeaderMap) -> Response {
             .collect::<Vec<_>>(),
     )
     .into_response()
+}
+
+/// A trunk as an operator sees it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TrunkShown {
+    account: String,
+    trunk: String,
+    calls: u32,
+    max_calls: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outbound_proxy: Option<String>,
+    /// Absent where the trunk is not watched.
+    #[serde(flatten)]
+    health: Option<Health>,
+}
+
+async fn trunks(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    if !authorized(&admin, &headers) {
+        return unauthorized();
+    }
+    let rules = admin.shared.rules();
+    let shown = rules.directory.trunks().map(|trunk| TrunkShown {
+        account: trunk.policy.account.0.clone(),
+        trunk: trunk.name.clone(),
+        calls: trunk.calls(),
+        max_calls: trunk.max_calls,
+        outbound_proxy: trunk.outbound_proxy.clone(),
+        health: admin.shared.trunk_health.of(trunk),
+    });
+    Json(shown.collect::<Vec<_>>()).into_response()
+}
+
+fn unauthorized() -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    (StatusCode::UNAUTHORIZED, challenge).into_response()
 }
 
 fn authorized(admin: &Admin, headers: &HeaderMap) -> bool {

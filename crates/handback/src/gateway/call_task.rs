@@ -284,8 +284,11 @@ impl CallTask {
             outbound_proxy: self.trunk.outbound_proxy.clone(),
         };
         let sip = self.sip.clone();
-        self.lookups
-            .spawn(async move { Found::Hops(dial::hops(uri, guard, sip).await) });
+        let (shared, trunk) = (Arc::clone(&self.shared), Arc::clone(&self.trunk));
+        self.lookups.spawn(async move {
+            let hops = dial::hops(uri, guard, sip).await;
+            Found::Hops(shared.trunk_health.up_first(&trunk, hops))
+        });
     }
 
     fn store_request(&mut self, facts: &CallFacts, request: StoreRequest) {

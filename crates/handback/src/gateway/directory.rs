@@ -35,8 +35,10 @@ pub(super) struct Trunk {
     pub(super) hooks: Hooks,
     pub(super) targets: TargetRules,
     pub(super) outbound_proxy: Option<String>,
+    /// How often the outbound proxy is asked whether it is there.
+    pub(super) options_interval: Option<Duration>,
     pub(super) codecs: Vec<sdp::Codec>,
-    max_calls: u32,
+    pub(super) max_calls: u32,
     calls: Arc<AtomicU32>,
 }
 
@@ -62,6 +64,11 @@ pub enum DirectoryError {
 }
 
 impl Trunk {
+    /// How many calls it has.
+    pub(super) fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Acquire)
+    }
+
     /// Takes a place among the trunk's calls, if there is one.
     pub(super) fn admit(&self) -> Option<TrunkSlot> {
         let counted = self
@@ -95,6 +102,7 @@ impl Directory {
                     hooks: hooks.clone(),
                     targets: targets.clone(),
                     outbound_proxy: trunk.outbound_proxy.clone(),
+                    options_interval: trunk.options_interval,
                     codecs: config
                         .media
                         .codecs
@@ -112,6 +120,11 @@ impl Directory {
 
     pub(super) fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
         self.trunks.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// All trunks, in their order.
+    pub(super) fn trunks(&self) -> impl Iterator<Item = &Arc<Trunk>> {
+        self.trunks.iter()
     }
 
     pub(super) fn accounts(&self) -> Arc<Accounts> {

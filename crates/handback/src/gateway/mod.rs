@@ -12,6 +12,7 @@ mod live_calls;
 mod record;
 mod shared;
 mod store_writes;
+mod trunk_health;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use crate::config::{Config, Protocol};
 use directory::{Directory, DirectoryError, endpoint_config};
 pub use live_calls::{CallHandle, LiveCalls, Order, Snapshot};
 use shared::{Rules, Shared};
+use trunk_health::TrunkHealth;
 
 /// How often transfers past their time are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -112,6 +114,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         store: store.clone(),
         media,
         live: LiveCalls::default(),
+        trunk_health: TrunkHealth::default(),
         rules: rules_now,
         draining: draining_now,
         own: own_now,
@@ -122,6 +125,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
 
     let (api_address, api_router) = (local_address(&api)?, transfer_api::router(state));
     let admin_router = admin::router(Arc::clone(&shared), config.admin.token.clone());
+    let trunks = tokio::spawn(trunk_health::watch(Arc::clone(&shared), rules.subscribe()));
     let gateway = Gateway {
         api: api_address,
         admin: local_address(&admin)?,
@@ -135,6 +139,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
             tokio::spawn(http::serve(admin, admin_router)),
             tokio::spawn(sweep(store)),
             tokio::spawn(admin::upkeep()),
+            trunks,
         ],
     };
     Ok(gateway)

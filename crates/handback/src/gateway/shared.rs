@@ -11,6 +11,7 @@ use transfer_store::Store;
 
 use super::directory::Directory;
 use super::live_calls::LiveCalls;
+use super::trunk_health::TrunkHealth;
 use crate::config::Config;
 
 /// Configuration and what was built from it, replaced whole by a reload.
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) media: MediaPlane,
     pub(super) live: LiveCalls,
+    pub(super) trunk_health: TrunkHealth,
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) draining: watch::Receiver<bool>,
     pub(super) own: watch::Receiver<Arc<OwnAddresses>>,
