@@ -28,6 +28,10 @@ load:
 bench:
     cargo bench --workspace
 
+# Fuzzes a target of tests/fuzz for a minute, or as libFuzzer's arguments say; needs cargo-fuzz.
+fuzz TARGET *ARGUMENTS='-max_total_time=60':
+    tests/fuzz/run.sh {{TARGET}} {{ARGUMENTS}}
+
 # Everything, as on a fresh machine.
 all:
     .ci/run

@@ -28,14 +28,12 @@ pub(crate) fn response(
     tag: &[u8],
 ) -> Builder {
     let mut builder = Builder::response(status, reason.unwrap_or_else(|| reason_phrase(status)));
-    let top = request.via().ok();
-    for (index, value) in request.values(HeaderName::Via).enumerate() {
-        builder = match &top {
-            Some(via) if index == 0 => builder.field("Via", via.with_source(source)),
-            Some(_) | None => builder.field("Via", value),
-        };
-    }
-    builder = builder.copy(request, HeaderName::From);
+    // The fields stay as they are, lists too: an answer grows by nothing that was not said.
+    let noted = request.with_source(source);
+    let vias = noted.as_ref().unwrap_or(request);
+    builder = builder
+        .copy(vias, HeaderName::Via)
+        .copy(request, HeaderName::From);
     builder = match request.to() {
         Ok(to) if to.tag().is_none() && status > 100 && !tag.is_empty() => {
             builder.field("To", [to.as_bytes(), &b";tag="[..], tag].concat())

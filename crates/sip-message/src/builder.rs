@@ -105,7 +105,8 @@ impl Builder {
         );
     }
 
-    /// Adds all fields of that name of another message, byte for byte and in order.
+    /// Adds all fields of that name of another message, byte for byte and in order. Where a line of
+    /// it ended in a CR or LF alone, which is an error, that is a space here.
     #[must_use]
     pub fn copy<'a>(mut self, from: &'a Message, name: impl Into<HeaderName<'a>>) -> Self {
         let name = name.into();
@@ -117,7 +118,11 @@ impl Builder {
             self.text.extend_from_slice(field.name);
             self.text.extend_from_slice(b": ");
             let value = offset(self.text.len());
-            self.text.extend_from_slice(field.raw);
+            if breaks_only_in_folds(field.raw) {
+                self.text.extend_from_slice(field.raw);
+            } else {
+                put_value(&mut self.text, field.raw);
+            }
             self.fields
                 .push(entry(line, field.name, value, offset(self.text.len())));
             self.text.extend_from_slice(b"\r\n");
@@ -198,6 +203,18 @@ pub(crate) fn trim_value(value: &[u8]) -> &[u8] {
     let start = value.iter().position(kept).unwrap_or(value.len());
     let end = value.iter().rposition(kept).map_or(start, |last| last + 1);
     &value[start..end]
+}
+
+/// Whether every CR and LF of a value belongs to a fold: CRLF and white space (RFC 3261 section 7.3.1).
+fn breaks_only_in_folds(value: &[u8]) -> bool {
+    let mut rest = value;
+    while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
+        let [b'\r', b'\n', b' ' | b'\t', after @ ..] = &rest[at..] else {
+            return false;
+        };
+        rest = after;
+    }
+    true
 }
 
 /// Writes a value, CR, LF and NUL as spaces.

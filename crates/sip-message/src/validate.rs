@@ -71,7 +71,7 @@ impl Message {
         Ok(())
     }
 
-    /// The addresses that dialogs are made of; an INVITE needs a Contact (section 8.1.1.8).
+    /// The addresses that dialogs are made of; an INVITE needs a Contact of a SIP URI (section 8.1.1.8).
     fn check_addresses(&self) -> Result<(), ParseError> {
         let lists = self
             .contacts()
@@ -82,9 +82,15 @@ impl Message {
         }
         self.refer_to()?;
         self.replaces()?;
-        if self.method() == Method::Invite && self.contact()?.is_none() {
-            return Err(ParseError::new("Contact missing", 0));
+        if self.method() != Method::Invite {
+            return Ok(());
         }
-        Ok(())
+        match self.contact()? {
+            None => Err(ParseError::new("Contact missing", 0)),
+            Some(contact) if !contact.uri().is_sip() => {
+                Err(ParseError::new("Contact without a SIP URI", 0))
+            }
+            Some(_) => Ok(()),
+        }
     }
 }

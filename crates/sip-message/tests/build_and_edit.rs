@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+use bytes::Bytes;
 use sip_message::{Builder, HeaderName, Limits, Message, Method};
 
 const RAW: &str = "INVITE sip:agent@gw SIP/2.0\r\nv:  SIP/2.0/UDP 192.0.2.1;branch=a ,SIP/2.0/UDP b\r\nVia: SIP/2.0/TCP c\r\nsubject :\r\nFROM: \"x\"\r\n  <sip:a@b>;tag=1\r\nX-A: 1\r\nContent-Length:4\r\n\r\nbody";
@@ -170,4 +171,24 @@ fn the_source_is_noted_in_the_first_of_several_vias() {
         .with_source("192.0.2.1:5".parse().unwrap())
         .unwrap();
     assert_eq!(text(&same), RAW);
+}
+
+#[test]
+fn a_bare_line_end_of_a_broken_request_does_not_get_into_its_answer() {
+    for bare in ["\r", "\n", "\r\r", "\n\r\n\t"] {
+        let text = format!(
+            "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP c.example.org\r\nTo: <sip:a@b>{bare} ;x=y\r\nl: 0\r\n\r\n"
+        );
+        let error = Message::parse(Bytes::from(text), &Limits::default()).unwrap_err();
+        let request = error.salvage.unwrap();
+        let answer = Builder::response(400, "Bad Request")
+            .copy(&request, HeaderName::To)
+            .build();
+        let read = Message::parse(answer.bytes().clone(), &Limits::default());
+        assert_eq!(
+            read.map(|read| read.count(HeaderName::To)),
+            Ok(1),
+            "{bare:?}"
+        );
+    }
 }

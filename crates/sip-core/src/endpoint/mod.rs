@@ -138,7 +138,7 @@ impl Endpoint {
             tracing::warn!(leg = id.0, "leg placed twice");
             return;
         }
-        let full = self.legs.len() >= self.stack.config.bounds.legs;
+        let full = self.legs.len() + self.waiting.len() >= self.stack.config.bounds.legs;
         let leg = if full {
             None
         } else {

@@ -1,6 +1,7 @@
 //! Reading of URIs.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::{Parts, Uri};
@@ -33,7 +34,11 @@ fn any_scheme(raw: &[u8]) -> Result<Parts, ParseError> {
     if raw.iter().any(|&byte| is_forbidden_in_uri(byte)) {
         return Err(malformed(raw, "URI malformed", 0));
     }
-    Ok(opaque(raw, scheme))
+    let parts = opaque(raw, scheme);
+    if parts.user.as_ref().is_some_and(Range::is_empty) {
+        return Err(ParseError::new("URI without a number", scheme + 1));
+    }
+    Ok(parts)
 }
 
 /// The error, or the one for a forbidden character where there is one.

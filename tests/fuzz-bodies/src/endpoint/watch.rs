@@ -85,13 +85,15 @@ impl Watch {
             value(HeaderName::To),
             value(HeaderName::CSeq),
         );
-        let before = self.finals.insert(asked, (now, status));
-        if let Some((at, before)) = before.filter(|(at, _)| now < *at + LIFE) {
-            assert_eq!(
-                before < 300,
-                status < 300,
-                "{before} at {at:?} and then {status} to one INVITE"
-            );
+        let (at, before) = *self.finals.entry(asked.clone()).or_insert((now, status));
+        if now >= at + LIFE {
+            self.finals.insert(asked, (now, status));
+            return;
         }
+        assert_eq!(
+            before < 300,
+            status < 300,
+            "{before} at {at:?} and then {status} to one INVITE"
+        );
     }
 }

@@ -6,6 +6,7 @@ mod outgoing;
 mod pings;
 mod property;
 mod refer;
+mod torture;
 
 use std::time::Duration;
 
