@@ -1,6 +1,7 @@
 //! The torture messages of `tests/torture`: accepted or refused, and read as they are meant.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::too_many_lines, reason = "a table")]
 #![allow(
     dead_code,
     unreachable_pub,

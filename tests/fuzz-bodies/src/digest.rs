@@ -23,7 +23,7 @@ pub fn digest(data: &[u8]) {
             algorithms: vec![Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512_256],
         };
         let _ = server.is_for_us(&given);
-        let verdict: Result<(), Denied> = server.verify(Now::ZERO, &given, "INVITE", &user);
+        let verdict: Result<(), Denied> = server.verify(Now::ZERO, &given, "INVITE", Some(&user));
         assert!(verdict.is_err(), "invented credentials are let in");
     }
     let _ = Challenge::parse_all(&value);

@@ -70,16 +70,15 @@ impl Endpoint {
         let lost = self
             .stack
             .client(tx)
-            .and_then(|client| client.flow.connection.zip(client.leg));
-        let next = lost.and_then(|(connection, leg)| {
+            .and_then(|client| Some((client.flow.connection?, client.leg?, client.purpose)));
+        let again = lost.and_then(|(connection, leg, purpose)| {
             let leg = self.legs.get_mut(&leg)?;
             leg.disconnect(connection);
-            leg.next_flow()
+            let again = self.stack.send_elsewhere(now, tx, leg.next_flow()?)?;
+            leg.moved(purpose, again);
+            Some(again)
         });
-        if next
-            .and_then(|flow| self.stack.send_elsewhere(now, tx, flow))
-            .is_none()
-        {
+        if again.is_none() {
             self.unanswered(now, tx, 503);
         }
     }

@@ -140,6 +140,13 @@ impl Leg {
         self.dialog().map(Dialog::next_flow)
     }
 
+    /// A request inside the dialog goes on in another transaction.
+    pub(crate) fn moved(&mut self, purpose: Purpose, again: TxId) {
+        if let (Phase::Up(up), Purpose::Reinvite) = (&mut self.phase, purpose) {
+            up.offers.sent(Some(again));
+        }
+    }
+
     /// A connection was closed.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
         let dialog = match &mut self.phase {

@@ -24,6 +24,7 @@ const BOUNDS: Bounds = Bounds {
     legs: 8,
     transactions: 64,
 };
+const PEER_STREAM: &str = "192.0.2.9:40000";
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
 /// Plays the events that the bytes stand for. What must hold whatever comes:
@@ -146,7 +147,7 @@ impl Run {
                 }
                 Output::Invited(invitation) => self.invited.push(*invitation),
                 Output::Leg { leg, event } => self.watch.tells(leg, &event),
-                Output::Close(_) => {}
+                Output::Close(_) | Output::Pinged { .. } => {}
             }
         }
         let census = self.endpoint.census();
@@ -181,6 +182,7 @@ impl Run {
             headers: Vec::new(),
             sdp: (kind & 1 == 0).then(|| Bytes::from(SDP)),
             credentials: (kind & 2 != 0).then(credentials),
+            trunk: (kind & 8 != 0).then_some(sip_core::TrunkId(0)),
             max_forwards: 70,
             route: (kind & 4 != 0).then(|| Bytes::from("<sip:192.0.2.8;lr>")),
             sources: Vec::new(),
@@ -191,7 +193,8 @@ impl Run {
     fn closed(&mut self, choices: &mut Choices<'_>) {
         if choices.byte() & 1 == 0 {
             let connection = ConnectionId(choices.below(3) as u64);
-            return self.input(Input::ConnectionClosed(connection));
+            let remote = PEER_STREAM.parse().unwrap();
+            return self.input(Input::ConnectionClosed { connection, remote });
         }
         if let Some((flow, payload)) = self.sent.take() {
             self.input(Input::SendFailed { flow, payload });
@@ -296,7 +299,7 @@ fn any_command(choices: &mut Choices<'_>) -> Command {
             sdp: Some(sdp),
         },
         2..=4 => Command::Accept {
-            sdp,
+            sdp: (choices.byte() % 4 != 3).then_some(sdp),
             headers: Vec::new(),
         },
         5 => Command::Refuse(Response::new(choices.of(&[404, 480, 486, 487, 503]))),

@@ -83,7 +83,7 @@ impl Peer {
             0..=9 => super::flow("192.0.2.9:5070", None),
             10 => super::flow("192.0.2.77:5060", None),
             11 => super::flow("198.51.100.66:5060", None),
-            number => super::flow("192.0.2.9:40000", Some(u64::from(number % 3))),
+            number => super::flow(super::PEER_STREAM, Some(u64::from(number % 3))),
         }
     }
 

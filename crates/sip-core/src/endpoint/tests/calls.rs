@@ -594,6 +594,34 @@ fn a_bye_that_its_connection_lost_is_sent_over_a_new_one() {
 }
 
 #[test]
+fn a_reinvite_that_its_connection_lost_is_given_up_with_the_call() {
+    let mut bench = Bench::new(gateway());
+    let tcp = Flow {
+        transport: crate::Transport::Tcp,
+        connection: Some(crate::ConnectionId(7)),
+        remote: "192.0.2.9:40000".parse().unwrap(),
+        ..bench.flow
+    };
+    let over_tcp = |text: String| text.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    bench.hear_from(tcp, &over_tcp(Req::invite().text()));
+    bench.command(bench.leg(), accept());
+    let tag = our_tag(bench.last());
+    bench.hear_from(tcp, &over_tcp(Req::new("ACK", "a", 1).to(&tag).text()));
+    let sdp = Bytes::from(SDP);
+    bench.command(bench.leg(), Command::Reoffer { sdp });
+    bench.input(closed(7));
+    let (again, reinvite) = bench.sent.pop().unwrap();
+    assert_eq!(
+        (again.connection, label(&reinvite).as_str()),
+        (None, "INVITE")
+    );
+    bench.hear_from(again, &answer_to(&reinvite, 100, "", "", ""));
+    bench.command(bench.leg(), hang_up());
+    bench.pass(120.0);
+    assert_eq!(bench.endpoint.census(), crate::Census::default());
+}
+
+#[test]
 fn a_call_keeps_its_trunks_addresses_when_the_configuration_changes() {
     let (mut bench, _, tag) = standing();
     let config = EndpointConfig {
