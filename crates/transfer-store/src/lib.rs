@@ -5,6 +5,7 @@
 //! of tests runs on each. The SQL is written for PostgreSQL as well.
 
 mod memory;
+mod records;
 mod sqlite;
 mod types;
 mod vault;
@@ -16,6 +17,7 @@ use call_control::transfer::{AccountId, NewTransfer, OutputContext, Transfer, Tr
 use timebase::UnixMillis;
 
 use memory::Memory;
+pub use records::{CallFilter, CallRecord, TransferFilter};
 use sqlite::Sqlite;
 pub use types::{
     Claim, Completion, Fence, RegisterError, Release, StoreError, StoreOptions, Swept, Unavailable,
@@ -174,6 +176,50 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.sweep(now, &self.times)),
             Backend::Sqlite(sqlite) => sqlite.sweep(&self.times).await,
+        }
+    }
+
+    /// Keeps what became of a call; a second record of the same call replaces the first.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn record_call(&self, record: CallRecord) -> Result<(), Unavailable> {
+        match &self.backend {
+            Backend::Memory(memory) => memory.record_call(record),
+            Backend::Sqlite(sqlite) => sqlite.record_call(record).await,
+        }
+    }
+
+    /// The record of a call that is over.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn call(&self, id: &str) -> Result<Option<CallRecord>, Unavailable> {
+        match &self.backend {
+            Backend::Memory(memory) => Ok(memory.call(id)),
+            Backend::Sqlite(sqlite) => sqlite.call(id).await,
+        }
+    }
+
+    /// The records that a filter asks for, the latest end first.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn calls(&self, filter: &CallFilter) -> Result<Vec<CallRecord>, Unavailable> {
+        match &self.backend {
+            Backend::Memory(memory) => Ok(memory.calls(filter)),
+            Backend::Sqlite(sqlite) => sqlite.calls(filter).await,
+        }
+    }
+
+    /// The transfers that a filter asks for, the latest registration first.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn transfers(&self, filter: &TransferFilter) -> Result<Vec<Transfer>, Unavailable> {
+        match &self.backend {
+            Backend::Memory(memory) => Ok(memory.transfers(filter, self.times.now())),
+            Backend::Sqlite(sqlite) => sqlite.transfers(filter, &self.times).await,
         }
     }
 

@@ -6,8 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use call_control::transfer::{AccountId, NewTransfer, OutputContext, Status, Transfer, TransferId};
 use timebase::UnixMillis;
 
+mod records;
+
 use crate::Times;
+use crate::records::{CallFilter, CallRecord, TransferFilter};
 use crate::types::{Claim, Completion, Fence, RegisterError, Release, Swept, Unavailable, active};
+use records::{Records, is};
 
 /// Transfers held at most; with more, registering answers [`Unavailable`].
 const MOST: usize = 1_000_000;
@@ -17,6 +21,7 @@ type Key = (AccountId, TransferId);
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     rows: Mutex<HashMap<Key, Row>>,
+    records: Mutex<Records>,
 }
 
 #[derive(Debug)]
@@ -32,6 +37,14 @@ struct Row {
 impl Row {
     fn is_past(&self, now: UnixMillis) -> bool {
         self.transfer.status == Status::Active && now >= self.expires_at
+    }
+
+    fn read(&self, now: UnixMillis) -> Transfer {
+        let mut transfer = self.transfer.clone();
+        if self.is_past(now) {
+            transfer.status = Status::Expired;
+        }
+        transfer
     }
 
     fn expire(&mut self) {
@@ -81,12 +94,7 @@ impl Memory {
 
     pub(crate) fn fetch(&self, key: &Key, now: UnixMillis) -> Option<Transfer> {
         let rows = self.rows();
-        let row = rows.get(key)?;
-        let mut transfer = row.transfer.clone();
-        if row.is_past(now) {
-            transfer.status = Status::Expired;
-        }
-        Some(transfer)
+        rows.get(key).map(|row| row.read(now))
     }
 
     pub(crate) fn claim(&self, key: &Key, node: &str, now: UnixMillis) -> Claim {
@@ -173,7 +181,59 @@ impl Memory {
         let horizon = times.horizon(now);
         rows.retain(|_, row| row.over_at.is_none_or(|at| at > horizon));
         swept.deleted = (before - rows.len()) as u64;
+        self.records().sweep(horizon);
         swept
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn record_call(&self, record: CallRecord) -> Result<(), Unavailable> {
+        self.records().keep(record);
+        Ok(())
+    }
+
+    pub(crate) fn call(&self, id: &str) -> Option<CallRecord> {
+        self.records().get(id)
+    }
+
+    pub(crate) fn calls(&self, filter: &CallFilter) -> Vec<CallRecord> {
+        self.records().list(filter)
+    }
+
+    pub(crate) fn transfers(&self, filter: &TransferFilter, now: UnixMillis) -> Vec<Transfer> {
+        let place = |transfer: &Transfer| {
+            let registered = &transfer.registered;
+            (
+                transfer.created_at,
+                registered.account.clone(),
+                registered.id.clone(),
+            )
+        };
+        let asked = |transfer: &Transfer| {
+            let registered = &transfer.registered;
+            is(filter.account.as_ref(), &registered.account)
+                && is(
+                    filter.conversation.as_ref(),
+                    &registered.external_conversation_id,
+                )
+                && is(filter.status.as_ref(), &transfer.status)
+                && filter
+                    .after
+                    .as_ref()
+                    .is_none_or(|after| place(transfer) < *after)
+        };
+        let read = |row: &Row| row.read(now);
+        let mut found: Vec<Transfer> = self
+            .rows()
+            .values()
+            .map(read)
+            .filter(|it| asked(it))
+            .collect();
+        found.sort_by_key(|transfer| std::cmp::Reverse(place(transfer)));
+        found.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
+        found
     }
 
     pub(crate) fn health(&self) -> Result<(), Unavailable> {

@@ -9,7 +9,8 @@ use call_control::transfer::{AccountId, Status, Transfer, TransferId};
 use common::{Folder, Hands, account, claimed, full_transfer, output, transfer};
 use timebase::UnixMillis;
 use transfer_store::{
-    Claim, Completion, Fence, RegisterError, Release, Store, StoreOptions, Swept,
+    CallFilter, CallRecord, Claim, Completion, Fence, RegisterError, Release, Store, StoreOptions,
+    Swept, TransferFilter,
 };
 
 const START: i64 = 1_736_946_366_123;
@@ -292,4 +293,84 @@ on_every_store! {
             assert_eq!(world.read(id).await.registered.id.as_str(), id);
         }
     }
+
+    async fn a_call_that_is_over_is_found_by_its_id_and_by_what_it_was(world) {
+        let mut first = record("call-1", "t1", "handed_back", 10);
+        world.store.record_call(first.clone()).await.unwrap();
+        world.store.record_call(record("call-2", "t2", "cancelled", 20)).await.unwrap();
+        world.store.record_call(record("call-3", "t2", "handed_back", 20)).await.unwrap();
+        first.record = r#"{"again":true}"#.to_owned();
+        world.store.record_call(first.clone()).await.unwrap();
+        assert_eq!(world.store.call("call-1").await.unwrap(), Some(first));
+        assert_eq!(world.store.call("call-9").await.unwrap(), None);
+        let all = CallFilter { limit: 10, ..CallFilter::default() };
+        assert_eq!(names(&world.store.calls(&all).await.unwrap()), ["call-3", "call-2", "call-1"]);
+        let handed_back = CallFilter { outcome: Some("handed_back".to_owned()), ..all.clone() };
+        assert_eq!(names(&world.store.calls(&handed_back).await.unwrap()), ["call-3", "call-1"]);
+        let of_t2 = CallFilter { account: Some(account()), transfer: Some("t2".into()), ..all.clone() };
+        assert_eq!(names(&world.store.calls(&of_t2).await.unwrap()), ["call-3", "call-2"]);
+        let elsewhere = CallFilter { account: Some("other".into()), ..all.clone() };
+        assert_eq!(names(&world.store.calls(&elsewhere).await.unwrap()), [""; 0]);
+        let page = CallFilter { after: Some((UnixMillis(START + 20), "call-3".to_owned())), limit: 1, ..all };
+        assert_eq!(names(&world.store.calls(&page).await.unwrap()), ["call-2"]);
+    }
+
+    async fn records_of_calls_go_after_the_keep_time(world) {
+        world.store.record_call(record("call-1", "t1", "handed_back", 0)).await.unwrap();
+        world.hands.forward(StoreOptions::default().keep - Duration::from_millis(1));
+        world.store.sweep().await.unwrap();
+        assert!(world.store.call("call-1").await.unwrap().is_some());
+        world.hands.forward(Duration::from_millis(1));
+        world.store.sweep().await.unwrap();
+        assert!(world.store.call("call-1").await.unwrap().is_none());
+    }
+
+    async fn transfers_are_listed_the_latest_first_in_pages(world) {
+        for id in ["a", "b", "c"] {
+            world.store.register(transfer(id)).await.unwrap();
+            world.hands.forward(Duration::from_secs(1));
+        }
+        claimed(&world.store, "b").await;
+        let all = TransferFilter { limit: 2, ..TransferFilter::default() };
+        let page = world.store.transfers(&all).await.unwrap();
+        assert_eq!(ids(&page), ["c", "b"]);
+        let after = page.last().map(|last| (last.created_at, account(), last.registered.id.clone()));
+        let next = TransferFilter { after, ..all.clone() };
+        assert_eq!(ids(&world.store.transfers(&next).await.unwrap()), ["a"]);
+        let in_status = |status| TransferFilter { status: Some(status), account: Some(account()), ..all.clone() };
+        assert_eq!(ids(&world.store.transfers(&in_status(Status::Ongoing)).await.unwrap()), ["b"]);
+        assert_eq!(ids(&world.store.transfers(&in_status(Status::Active)).await.unwrap()), ["c", "a"]);
+        world.hands.forward(Duration::from_secs(600));
+        assert_eq!(ids(&world.store.transfers(&in_status(Status::Active)).await.unwrap()), [""; 0]);
+        let expired = world.store.transfers(&in_status(Status::Expired)).await.unwrap();
+        assert_eq!((ids(&expired), expired[0].status), (vec!["c", "a"], Status::Expired));
+        let talk = |name: &str| TransferFilter { conversation: Some(name.to_owned()), limit: 9, ..in_status(Status::Expired) };
+        assert_eq!(world.store.transfers(&talk("conversation-1")).await.unwrap().len(), 2);
+        assert_eq!(world.store.transfers(&talk("another")).await.unwrap().len(), 0);
+    }
+}
+
+fn record(call: &str, of: &str, outcome: &str, ended: i64) -> CallRecord {
+    CallRecord {
+        call: call.to_owned(),
+        account: account(),
+        transfer: of.into(),
+        trunk: "sbc".to_owned(),
+        outcome: outcome.to_owned(),
+        arrived_at: UnixMillis(START),
+        ended_at: UnixMillis(START + ended),
+        record: "{}".to_owned(),
+    }
+}
+
+fn names(records: &[CallRecord]) -> Vec<&str> {
+    records.iter().map(|record| record.call.as_str()).collect()
+}
+
+fn ids(transfers: &[Transfer]) -> Vec<&str> {
+    let mut ids = Vec::new();
+    for transfer in transfers {
+        ids.push(transfer.registered.id.as_str());
+    }
+    ids
 }

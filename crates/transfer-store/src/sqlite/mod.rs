@@ -1,5 +1,6 @@
 //! The store in SQLite: write-ahead log, `synchronous = FULL`, one writer with group commit, a few readers.
 
+mod lists;
 mod rows;
 mod sql;
 mod work;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::Times;
+use crate::records::{CallFilter, CallRecord, TransferFilter};
 use crate::types::{
     Claim, Completion, Fence, RegisterError, Release, StoreError, StoreOptions, Swept, Unavailable,
 };
@@ -139,17 +141,7 @@ impl Sqlite {
             .bind(&account.0)
             .bind(&id.0)
             .fetch_optional(&self.readers);
-        let row = match timeout(self.patience, query).await {
-            Ok(Ok(row)) => row,
-            Ok(Err(problem)) => {
-                error!(%problem, "a read from the database failed");
-                return Err(Unavailable);
-            }
-            Err(_elapsed) => {
-                warn!("a read from the database took too long");
-                return Err(Unavailable);
-            }
-        };
+        let row = self.read(query).await?;
         row.map(|row| row.transfer_at(times.now(), &self.key).map_err(unreadable))
             .transpose()
     }
@@ -249,6 +241,44 @@ impl Sqlite {
             all.deleted += portion.deleted;
             if portion.expired.max(portion.deleted) < PORTION as u64 {
                 return Ok(all);
+            }
+        }
+    }
+
+    pub(crate) async fn record_call(&self, record: CallRecord) -> Result<(), Unavailable> {
+        self.write(Work::Record(Box::new(record))).await.map(|_| ())
+    }
+
+    pub(crate) async fn call(&self, id: &str) -> Result<Option<CallRecord>, Unavailable> {
+        self.read(lists::call(&self.readers, id)).await
+    }
+
+    pub(crate) async fn calls(&self, filter: &CallFilter) -> Result<Vec<CallRecord>, Unavailable> {
+        self.read(lists::calls(&self.readers, filter)).await
+    }
+
+    pub(crate) async fn transfers(
+        &self,
+        filter: &TransferFilter,
+        times: &Times,
+    ) -> Result<Vec<Transfer>, Unavailable> {
+        let list = lists::transfers(&self.readers, filter, times.now(), &self.key);
+        self.read(list).await
+    }
+
+    async fn read<T>(
+        &self,
+        query: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Unavailable> {
+        match timeout(self.patience, query).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(problem)) => {
+                error!(%problem, "a read from the database failed");
+                Err(Unavailable)
+            }
+            Err(_elapsed) => {
+                warn!("a read from the database took too long");
+                Err(Unavailable)
             }
         }
     }

@@ -7,7 +7,8 @@ use timebase::UnixMillis;
 use tracing::error;
 
 use super::rows::{BadColumn, NewRow, Row, status};
-use super::sql;
+use super::{lists, sql};
+use crate::records::CallRecord;
 use crate::types::{Claim, Completion, Fence, Release, Swept};
 use crate::vault::EncryptionKey;
 
@@ -40,6 +41,7 @@ pub(super) enum Work {
         now: UnixMillis,
         horizon: UnixMillis,
     },
+    Record(Box<CallRecord>),
     /// Nothing but the transaction itself: whether the database takes writes.
     Probe,
 }
@@ -68,6 +70,7 @@ pub(super) enum Done {
     Completed(Completion),
     Recovered(Recovered),
     Swept(Swept),
+    Recorded,
     Probed,
 }
 
@@ -108,6 +111,10 @@ impl Work {
                 .map(Done::Completed),
             Self::Recover { node, now } => recover(db, node, *now, key).await.map(Done::Recovered),
             Self::Sweep { now, horizon } => sweep(db, *now, *horizon).await.map(Done::Swept),
+            Self::Record(record) => {
+                lists::record(db, record).await?;
+                Ok(Done::Recorded)
+            }
             Self::Probe => Ok(Done::Probed),
         }
     }
@@ -258,8 +265,9 @@ async fn sweep(
     let deleted = sqlx::query(sql::DELETE_OVER)
         .bind(horizon.0)
         .bind(PORTION)
-        .execute(db)
+        .execute(&mut *db)
         .await?
         .rows_affected();
+    lists::delete_old(db, horizon, PORTION).await?;
     Ok(Swept { expired, deleted })
 }
