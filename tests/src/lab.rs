@@ -157,6 +157,17 @@ impl Lab {
         transfer
     }
 
+    /// What the admin API tells of the transfer's latest call, once that is over.
+    pub async fn until_recorded(&self, id: &str) -> Value {
+        let url = format!("http://{}/transfers/lab/{id}", self.gateway.admin_address());
+        eventually(&format!("the call of {id} to be recorded"), async || {
+            let (_, transfer) = answer(self.http.get(&url)).await;
+            let call = transfer["calls"][0].clone();
+            call["record"].is_object().then_some(call)
+        })
+        .await
+    }
+
     /// Waits until the transfer has this status.
     pub async fn until_status(&self, id: &str, status: &str) -> Value {
         eventually(&format!("{id} to be {status}"), async || {

@@ -61,6 +61,25 @@ async fn story(transport: Transport) {
     call.peer.answer(&bye, "200 OK").await;
     let transfer = lab.fetch("refer-1").await;
     assert_eq!(transfer["sip"]["returnURI"], RETURN_URI);
+    let recorded = lab.until_recorded("refer-1").await;
+    assert_eq!(recorded["outcome"], "handed_back");
+    let step = &recorded["record"]["steps"][0];
+    assert_eq!(
+        *step,
+        json!({
+            "method": "REFER", "result": "succeeded", "status": 200, "reason": "OK", "answer": 202,
+            "fragments": [
+                { "status": 100, "reason": "Trying" },
+                { "status": 180, "reason": "Ringing" },
+                { "status": 200, "reason": "OK" },
+            ],
+        })
+    );
+    assert_eq!(recorded["record"]["endedBy"], "gateway");
+    assert_eq!(
+        recorded["record"]["outputContexts"][0],
+        transfer["outputContext"]
+    );
     lab.until_idle().await;
 }
 

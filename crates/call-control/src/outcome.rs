@@ -211,23 +211,56 @@ impl fmt::Display for Step {
     }
 }
 
+impl Outcome {
+    /// Its short name, by which metrics and the admin API know it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Cancelled => "cancelled",
+            Self::CallerHungUp => "caller_hangup",
+            Self::NoAck => "no_ack",
+            Self::SessionExpired => "session_expired",
+            Self::MediaTimeout => "media_timeout",
+            Self::BadAnswer => "bad_answer",
+            Self::HungUpByOperator => "operator_hangup",
+            Self::HandedBack(_) => "handed_back",
+        }
+    }
+
+    /// The status of a refusal.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<u16> {
+        if let Self::Refused(status) = self {
+            Some(*status)
+        } else {
+            None
+        }
+    }
+
+    /// The steps of the hand-back that ended the call.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        if let Self::HandedBack(handed) = self {
+            &handed.steps
+        } else {
+            &[]
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(status) => write!(f, "refused {status}"),
-            Self::Cancelled => f.write_str("cancelled"),
-            Self::CallerHungUp => f.write_str("caller_hangup"),
-            Self::NoAck => f.write_str("no_ack"),
-            Self::SessionExpired => f.write_str("session_expired"),
-            Self::MediaTimeout => f.write_str("media_timeout"),
-            Self::BadAnswer => f.write_str("bad_answer"),
-            Self::HungUpByOperator => f.write_str("operator_hangup"),
-            Self::HandedBack(handed) => {
-                for (index, step) in handed.steps.iter().enumerate() {
-                    write!(f, "{}{step}", if index == 0 { "" } else { ", " })?;
-                }
-                Ok(())
-            }
+        if let Some(status) = self.refusal() {
+            return write!(f, "refused {status}");
         }
+        let steps = self.steps();
+        if steps.is_empty() {
+            return f.write_str(self.name());
+        }
+        for (index, step) in steps.iter().enumerate() {
+            write!(f, "{}{step}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }

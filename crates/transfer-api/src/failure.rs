@@ -18,11 +18,16 @@ pub(crate) enum Failure {
     /// Not JSON, or a field is missing or of a wrong type; the message names it.
     Malformed(String),
     Unauthorized,
+    /// The admin token is missing or wrong.
+    NoToken,
     Disabled,
     UnknownTransfer,
+    UnknownCall,
     UnknownPath,
     MethodNotAllowed,
     Duplicate,
+    /// The call is over or has an order waiting.
+    CallBusy,
     TooLarge(usize),
     /// Well formed but against a rule.
     Refused(String),
@@ -58,10 +63,13 @@ impl Failure {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "400-01"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "401-01"),
+            Self::NoToken => (StatusCode::UNAUTHORIZED, "401-02"),
             Self::Disabled => (StatusCode::FORBIDDEN, "403-01"),
             Self::UnknownTransfer | Self::UnknownPath => (StatusCode::NOT_FOUND, "404-01"),
+            Self::UnknownCall => (StatusCode::NOT_FOUND, "404-02"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "405-01"),
             Self::Duplicate => (StatusCode::CONFLICT, "409-01"),
+            Self::CallBusy => (StatusCode::CONFLICT, "409-02"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "413-01"),
             Self::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "422-01"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "429-01"),
@@ -76,11 +84,14 @@ impl Failure {
         match self {
             Self::Malformed(message) | Self::Refused(message) => message.clone(),
             Self::Unauthorized => "asapp-api-id or asapp-api-secret is missing or wrong".to_owned(),
+            Self::NoToken => "the bearer token is missing or wrong".to_owned(),
             Self::Disabled => "the API is not enabled for this key".to_owned(),
             Self::UnknownTransfer => "no call transfer has this id".to_owned(),
+            Self::UnknownCall => "no call has this id".to_owned(),
             Self::UnknownPath => "there is nothing at this path".to_owned(),
             Self::MethodNotAllowed => "this path does not take this method".to_owned(),
             Self::Duplicate => "a call transfer with this id is already persisted".to_owned(),
+            Self::CallBusy => "the call is over or busy with another order".to_owned(),
             Self::TooLarge(limit) => format!("the body is larger than {limit} bytes"),
             Self::TooMany(_) => "too many requests with this key".to_owned(),
             Self::Internal => "the request could not be served".to_owned(),
@@ -100,11 +111,14 @@ impl Failure {
             Self::StoreUnavailable | Self::Busy => Some(1),
             Self::Malformed(_)
             | Self::Unauthorized
+            | Self::NoToken
             | Self::Disabled
             | Self::UnknownTransfer
+            | Self::UnknownCall
             | Self::UnknownPath
             | Self::MethodNotAllowed
             | Self::Duplicate
+            | Self::CallBusy
             | Self::TooLarge(_)
             | Self::Refused(_)
             | Self::Internal => None,
@@ -117,11 +131,14 @@ impl Failure {
             Self::Internal | Self::StoreUnavailable | Self::Busy => true,
             Self::Malformed(_)
             | Self::Unauthorized
+            | Self::NoToken
             | Self::Disabled
             | Self::UnknownTransfer
+            | Self::UnknownCall
             | Self::UnknownPath
             | Self::MethodNotAllowed
             | Self::Duplicate
+            | Self::CallBusy
             | Self::TooLarge(_)
             | Self::Refused(_)
             | Self::TooMany(_)

@@ -1,10 +1,11 @@
 //! The REST contract: customers register call transfers and fetch what became of them.
 //!
-//! [`router`] serves it over a [`Store`], with the OpenAPI document at `/openapi.json` and a page to
+//! [`router`] serves it, and [`admin_router`] what operators ask, over a [`Store`], with the OpenAPI document at `/openapi.json` and a page to
 //! browse it at `/docs`, both without any other server. Accounts, own addresses and whether the node
 //! is draining come in through watch channels, so that a reload takes effect at the next request.
 
 pub mod accounts;
+mod admin;
 mod answer;
 mod auth;
 mod body;
@@ -24,6 +25,10 @@ use tokio::sync::watch;
 use transfer_store::Store;
 
 pub use accounts::{Account, Accounts, AccountsError, ApiKey};
+pub use admin::{
+    AdminState, CallOrder, LiveCall, LiveCalls, NodeOrder, TrunkShown, admin_router,
+    whole_milliseconds,
+};
 pub use routes::router;
 pub use targets::{OwnAddresses, ReturnTarget, TargetRules};
 

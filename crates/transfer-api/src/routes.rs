@@ -20,6 +20,7 @@ use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::ApiState;
+use crate::admin::AdminDocument;
 use crate::answer::Answer;
 use crate::auth::{Asker, Authenticator};
 use crate::document::{Document, Registration};
@@ -49,7 +50,7 @@ pub fn router(state: ApiState) -> Router {
         .route(COLLECTION, post(register))
         .route(ONE, get(fetch))
         .with_state(Arc::new(api))
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", Document::openapi()))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document()))
         .method_not_allowed_fallback(async || Failure::MethodNotAllowed)
         .fallback(async || Failure::UnknownPath)
         .layer(CatchPanicLayer::custom(panicked))
@@ -65,6 +66,13 @@ impl Api {
             Err(not_until) => Err(Failure::TooMany(not_until.wait_time_from(self.clock.now()))),
         }
     }
+}
+
+/// What both listeners serve, in one document.
+fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    document.merge(AdminDocument::openapi());
+    document
 }
 
 /// Registers a call transfer. When this is answered with 200, the transfer survives a crash.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use transfer_api::NodeOrder;
 
 use super::{CONFIGURATION, FAILED, say, say_error};
 use crate::config::{Config, ConfigError};
@@ -47,10 +48,20 @@ impl Serve {
 
     async fn serve(&self, config: Config) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
-        let gateway = gateway::start(config).await?;
+        let mut gateway = gateway::start(config).await?;
         announce(&gateway);
-        while signals.next().await == Asked::Reload {
-            self.reload(&gateway);
+        loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::End => break,
+                    Asked::Reload => drop(self.reload(&gateway)),
+                },
+                Some(order) = gateway.next_order() => match order {
+                    NodeOrder::Drain => break,
+                    // Whoever asked may have gone; the reload is done all the same.
+                    NodeOrder::Reload(answer) => drop(answer.send(self.reload(&gateway))),
+                },
+            }
         }
         tokio::select! {
             () = end(gateway) => {}
@@ -60,7 +71,7 @@ impl Serve {
     }
 
     /// Takes the file anew; what is wrong with it leaves the old one in force.
-    fn reload(&self, gateway: &Gateway) {
+    fn reload(&self, gateway: &Gateway) -> Result<(), String> {
         let problems = match Config::load(self.config.as_deref()) {
             Ok(loaded) => {
                 warn(&loaded.warnings);
@@ -74,6 +85,7 @@ impl Serve {
         for problem in problems.iter().flat_map(|problems| problems.lines()) {
             tracing::error!("not reloaded: {problem}");
         }
+        problems.map_or(Ok(()), Err)
     }
 }
 

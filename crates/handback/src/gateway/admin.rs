@@ -3,18 +3,18 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use serde::Serialize;
-use subtle::ConstantTimeEq;
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+use transfer_api::{AdminState, NodeOrder, admin_router};
 
+use super::live_calls::Console;
 use super::shared::Shared;
-use super::trunk_health::Health;
-use crate::config::Secret;
 
 /// The process has one recorder of metrics, however many gateways it runs.
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -22,9 +22,10 @@ static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 #[derive(Clone)]
 struct Admin {
     shared: Arc<Shared>,
-    token: Option<Arc<Secret>>,
 }
 
+/// Orders to the node that may wait.
+const NODE_ORDERS: usize = 4;
 /// The bounds of the histograms, in seconds.
 const BUCKETS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0,
@@ -48,20 +49,31 @@ pub(super) async fn upkeep() {
     }
 }
 
-pub(super) fn router(shared: Arc<Shared>, token: Option<Secret>) -> Router {
+/// Health, readiness and metrics for everybody; the admin API behind its token; the console's page.
+///
+/// The receiver gets what operators ask of the node.
+pub(super) fn router(shared: &Arc<Shared>) -> (Router, mpsc::Receiver<NodeOrder>) {
     METRICS.get_or_init(recorder);
-    let admin = Admin {
-        shared,
-        token: token.map(Arc::new),
+    let (node, orders) = mpsc::channel(NODE_ORDERS);
+    let rules = shared.rules();
+    let token = rules.config.admin.token.as_ref();
+    let state = AdminState {
+        store: shared.store.clone(),
+        live: Arc::new(Console(Arc::clone(shared))),
+        node,
+        token: token.map(|token| Arc::new(SecretString::from(token.expose().to_owned()))),
     };
-    Router::new()
+    let admin = Admin {
+        shared: Arc::clone(shared),
+    };
+    let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(figures))
-        .route("/calls", get(calls))
-        .route("/trunks", get(trunks))
         .with_state(admin)
-        .merge(console::router())
+        .merge(admin_router(state))
+        .merge(console::router());
+    (router, orders)
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
@@ -117,67 +129,4 @@ fn gauge(name: &'static str, value: usize) {
 
 fn count(name: &'static str, value: u64) {
     metrics::counter!(name).absolute(value);
-}
-
-async fn calls(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    if !authorized(&admin, &headers) {
-        return unauthorized();
-    }
-    let calls = admin.shared.live.all();
-    Json(
-        calls
-            .iter()
-            .map(super::CallHandle::snapshot)
-            .collect::<Vec<_>>(),
-    )
-    .into_response()
-}
-
-/// A trunk as an operator sees it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TrunkShown {
-    account: String,
-    trunk: String,
-    calls: u32,
-    max_calls: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outbound_proxy: Option<String>,
-    /// Absent where the trunk is not watched.
-    #[serde(flatten)]
-    health: Option<Health>,
-}
-
-async fn trunks(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    if !authorized(&admin, &headers) {
-        return unauthorized();
-    }
-    let rules = admin.shared.rules();
-    let shown = rules.directory.trunks().map(|trunk| TrunkShown {
-        account: trunk.policy.account.0.clone(),
-        trunk: trunk.name.clone(),
-        calls: trunk.calls(),
-        max_calls: trunk.max_calls,
-        outbound_proxy: trunk.outbound_proxy.clone(),
-        health: admin.shared.trunk_health.of(trunk),
-    });
-    Json(shown.collect::<Vec<_>>()).into_response()
-}
-
-fn unauthorized() -> Response {
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-    (StatusCode::UNAUTHORIZED, challenge).into_response()
-}
-
-fn authorized(admin: &Admin, headers: &HeaderMap) -> bool {
-    let Some(token) = &admin.token else {
-        return true;
-    };
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let given = given
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    given.as_bytes().ct_eq(token.expose().as_bytes()).into()
 }

@@ -108,6 +108,8 @@ fn start(
         account: trunk.policy.account.clone(),
         trunk: trunk.name.clone(),
         sip_call_id: invitation.caller.call_id.clone(),
+        from: identity::calling(&invitation.caller),
+        to: identity::called(&invitation.caller),
         arrived_at: timebase::wall_now(),
         phase: "arriving",
     });

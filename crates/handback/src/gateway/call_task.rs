@@ -47,6 +47,7 @@ pub(super) struct CallTask {
     /// Connected and not yet attached.
     agent: Option<Box<dyn Agent>>,
     lookups: JoinSet<Found>,
+    arrived_at: timebase::UnixMillis,
 }
 
 /// The call's media, and the way its events come.
@@ -104,6 +105,7 @@ impl CallTask {
             media,
             agent: None,
             lookups,
+            arrived_at: timebase::wall_now(),
         }
     }
 
@@ -271,7 +273,12 @@ impl CallTask {
                 Output::Agent(request) => self.agent_request(facts, request),
                 Output::Media(request) => self.media_request(&request),
                 Output::Resolve { uri } => self.resolve(uri),
-                Output::Ended(record) => record::call_ended(&record),
+                Output::Ended(record) => {
+                    record::call_ended(&record);
+                    let kept = record::kept(&record, facts, &self.trunk.name, self.arrived_at);
+                    let store = self.shared.store.clone();
+                    tokio::spawn(record::keep(store, kept).in_current_span());
+                }
             }
         }
     }

@@ -44,6 +44,17 @@ pub(super) fn passed_on(caller: &Caller) -> Vec<Header> {
     caller.p_asserted_identity.iter().map(identity).collect()
 }
 
+/// Who calls: the user part, or the whole URI where there is none.
+pub(super) fn calling(caller: &Caller) -> String {
+    let user = caller.user.clone();
+    user.unwrap_or_else(|| text(&caller.from_uri))
+}
+
+/// Who was called.
+pub(super) fn called(caller: &Caller) -> String {
+    text(&caller.to_uri)
+}
+
 /// What the agent is told, but for the transfer's own part.
 pub(super) fn agent_facts(invitation: &Invitation, snapshot: &Snapshot) -> CallFacts {
     let caller = &invitation.caller;
@@ -52,11 +63,8 @@ pub(super) fn agent_facts(invitation: &Invitation, snapshot: &Snapshot) -> CallF
         account: snapshot.account.clone(),
         transfer: snapshot.transfer.clone(),
         conversation: String::new(),
-        from: caller
-            .user
-            .clone()
-            .unwrap_or_else(|| text(&caller.from_uri)),
-        to: text(&caller.to_uri),
+        from: calling(caller),
+        to: called(caller),
         sip_call_id: caller.call_id.clone(),
         referred_by: None,
         input: InputContext::default(),

@@ -1,13 +1,16 @@
 //! The directory of live calls: handles to the tasks that own them, and snapshots of what they do.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use call_control::Phase;
 use call_control::transfer::{AccountId, TransferId};
 use dashmap::DashMap;
-use serde::Serialize;
 use timebase::UnixMillis;
 use tokio::sync::{mpsc, watch};
+use transfer_api::{CallOrder, LiveCall, TrunkShown};
+
+use super::shared::Shared;
 
 /// What an operator asks of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +22,7 @@ pub enum Order {
 }
 
 /// What a call is doing, for those who look.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// The gateway's id of the call.
     pub call: String,
@@ -32,6 +34,10 @@ pub struct Snapshot {
     pub trunk: String,
     /// Call-ID of the INVITE.
     pub sip_call_id: String,
+    /// The caller's user part or URI.
+    pub from: String,
+    /// The URI that was called.
+    pub to: String,
     /// When the INVITE came.
     pub arrived_at: UnixMillis,
     /// Where it is.
@@ -131,5 +137,64 @@ pub(super) const fn phase_name(phase: Phase) -> &'static str {
         Phase::Bridged => "bridged",
         Phase::Ending => "ending",
         Phase::Ended => "ended",
+    }
+}
+
+impl From<Snapshot> for LiveCall {
+    fn from(snapshot: Snapshot) -> Self {
+        Self {
+            call: snapshot.call,
+            transfer: snapshot.transfer,
+            account: snapshot.account,
+            trunk: snapshot.trunk,
+            sip_call_id: snapshot.sip_call_id,
+            from: snapshot.from,
+            to: snapshot.to,
+            arrived_at: snapshot.arrived_at,
+            phase: snapshot.phase,
+        }
+    }
+}
+
+/// The live calls as the admin API sees them.
+#[derive(Debug)]
+pub(super) struct Console(pub(super) Arc<Shared>);
+
+impl transfer_api::LiveCalls for Console {
+    fn all(&self) -> Vec<LiveCall> {
+        let all = self.0.live.all();
+        all.iter().map(|call| call.snapshot().into()).collect()
+    }
+
+    fn one(&self, call: &str) -> Option<LiveCall> {
+        self.0.live.get(call).map(|call| call.snapshot().into())
+    }
+
+    fn trunks(&self) -> Vec<TrunkShown> {
+        let rules = self.0.rules();
+        let shown = rules.directory.trunks().map(|trunk| {
+            let health = self.0.trunk_health.of(trunk);
+            let health = health.and_then(|health| serde_json::to_value(health).ok());
+            TrunkShown {
+                account: trunk.policy.account.clone(),
+                trunk: trunk.name.clone(),
+                calls: trunk.calls(),
+                max_calls: trunk.max_calls,
+                outbound_proxy: trunk.outbound_proxy.clone(),
+                health: match health {
+                    Some(serde_json::Value::Object(health)) => health,
+                    Some(_) | None => serde_json::Map::new(),
+                },
+            }
+        });
+        shown.collect()
+    }
+
+    fn order(&self, call: &str, order: CallOrder) -> bool {
+        let order = match order {
+            CallOrder::HangUp => Order::HangUp,
+            CallOrder::HandBack => Order::HandBack("operator"),
+        };
+        self.0.live.get(call).is_some_and(|call| call.order(order))
     }
 }

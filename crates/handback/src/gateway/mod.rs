@@ -27,7 +27,7 @@ use timebase::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use transfer_api::{ApiState, OwnAddresses};
+use transfer_api::{ApiState, NodeOrder, OwnAddresses};
 use transfer_store::{EncryptionKey, Store, StoreError, StoreOptions};
 
 use crate::config::{Config, Protocol};
@@ -78,6 +78,7 @@ pub struct Gateway {
     rules: watch::Sender<Arc<Rules>>,
     accounts: watch::Sender<Arc<transfer_api::Accounts>>,
     draining: watch::Sender<bool>,
+    orders: mpsc::Receiver<NodeOrder>,
     servers: Vec<JoinHandle<()>>,
 }
 
@@ -124,7 +125,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     own.send_replace(Arc::new(own_addresses(&sip, config)));
 
     let (api_address, api_router) = (local_address(&api)?, transfer_api::router(state));
-    let admin_router = admin::router(Arc::clone(&shared), config.admin.token.clone());
+    let (admin_router, orders) = admin::router(&shared);
     let trunks = tokio::spawn(trunk_health::watch(Arc::clone(&shared), rules.subscribe()));
     let gateway = Gateway {
         api: api_address,
@@ -134,6 +135,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         rules,
         accounts,
         draining,
+        orders,
         servers: vec![
             tokio::spawn(http::serve(api, api_router)),
             tokio::spawn(http::serve(admin, admin_router)),
@@ -160,6 +162,11 @@ fn run_sip(sockets: Sockets, shared: &Arc<Shared>, config: &Config) -> SipHandle
 }
 
 impl Gateway {
+    /// What an operator asks of the node next, through the admin API.
+    pub async fn next_order(&mut self) -> Option<NodeOrder> {
+        self.orders.recv().await
+    }
+
     /// The SIP listeners with their real ports.
     #[must_use]
     pub fn sip_listeners(&self) -> &[Listen] {
