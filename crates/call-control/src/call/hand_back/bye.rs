@@ -1,13 +1,14 @@
 //! Hand-back by BYE: the call ends at us and the SBC takes the caller on.
 
 use bytes::Bytes;
+use media_core::Side;
 use sip_core::{Command, Ended, Header};
 use timebase::Now;
 
 use super::super::reasons::{self, TRANSFER_HEADER};
 use super::super::{Call, State};
 use super::StepState;
-use crate::io::{AgentRequest, Output};
+use crate::io::{AgentRequest, MediaRequest, Output};
 use crate::outcome::StepResult;
 use crate::transfer::ReturnType;
 
@@ -28,6 +29,9 @@ impl Call {
         self.begin_step(ReturnType::Bye, StepState::Bye);
         self.outputs.push_back(Output::Agent(AgentRequest::Stop));
         self.command(self.caller.id, Command::HangUp { headers });
+        // The session is over as soon as the BYE is on its way (RFC 3261 §15.1.1).
+        let side = Side::Caller;
+        self.media(MediaRequest::Disconnect { side });
     }
 
     /// Any final response or time-out ends the call; a BYE that crosses ours does too.

@@ -297,8 +297,12 @@ impl Call {
             return;
         };
         match &hand_back.step {
-            // The leg's end follows, after a last NOTIFY or the time for one.
-            StepState::Referring(_) | StepState::Choosing => {}
+            // The session is over (RFC 3261 §15.1.2); the leg's end follows, after a last NOTIFY or
+            // the time for one.
+            StepState::Referring(_) | StepState::Choosing => {
+                let side = Side::Caller;
+                self.media(MediaRequest::Disconnect { side });
+            }
             StepState::Bye => self.note(StepResult::Succeeded, None),
             StepState::Referred { .. } => self.handed_back(now, Vec::new()),
             StepState::Dialing(_) => {

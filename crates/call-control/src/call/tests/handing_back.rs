@@ -147,6 +147,23 @@ fn bye_of_the_peer_after_the_final_notify_needs_none_of_ours() {
 }
 
 #[test]
+fn media_to_the_caller_end_with_the_bye_and_not_with_its_answer() {
+    let mut world = referring();
+    world.on(refer_answered(202));
+    world.on(notified(180, false));
+    assert_eq!(world.on(hung_up(CALLER)), ["disconnect Caller"]);
+    let mut world = referring();
+    world.on(refer_answered(603));
+    world.on(port(Side::Target));
+    let wants = world.on(Input::Resolved(Vec::new()));
+    let mut after_bye = wants.iter().skip_while(|want| !want.starts_with("hang up"));
+    assert!(
+        after_bye.any(|want| want == "disconnect Caller"),
+        "{wants:?}"
+    );
+}
+
+#[test]
 fn refusal_of_refer_goes_on_to_the_next_method_and_then_to_bye() {
     let mut world = referring();
     let wants = world.on(refer_answered(603));
