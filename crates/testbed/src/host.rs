@@ -12,6 +12,7 @@ use sip_message::{Frame, Limits, Message, ParseError, StreamDecoder};
 use timebase::Now;
 
 use crate::network::Arrival;
+use crate::voice::Datagram;
 
 /// What a machine does that others see.
 #[derive(Debug)]
@@ -27,6 +28,11 @@ pub(crate) enum Deed {
     },
     /// Bytes reached it that are no message.
     Garbled,
+    /// It sends media; if the listener is the caller of one of the gateway's calls, of which.
+    Media {
+        datagram: Datagram,
+        listener: Option<usize>,
+    },
     /// It closes a connection.
     Close(ConnectionId),
 }
@@ -41,6 +47,7 @@ pub(crate) enum Fact {
     /// An INVITE became a call of the gateway.
     Admitted {
         seat: usize,
+        leg: LegId,
         call_id: String,
         transfer: String,
     },
@@ -197,6 +204,12 @@ impl Host {
         }
     }
 
+    /// Sends media.
+    pub(crate) fn speak(&mut self, datagram: Datagram) {
+        let listener = None;
+        self.deeds.push_back(Deed::Media { datagram, listener });
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
@@ -248,6 +261,9 @@ pub(crate) trait Machine {
         self.host().receive(now, arrival);
         self.settle(now);
     }
+
+    /// Media arrive.
+    fn media(&mut self, _now: Now, _datagram: &Datagram) {}
 
     /// A connection broke.
     fn connection_closed(&mut self, now: Now, connection: ConnectionId, remote: SocketAddr) {

@@ -1,6 +1,7 @@
 //! What must hold at every moment of every run, whatever the network and the parties do.
 
 mod rules;
+mod voice;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +19,13 @@ use crate::host::Fact;
 use crate::ladder;
 use crate::plan::{GATEWAY, RunPlan};
 use crate::store::Store;
+use voice::Voice;
 use wire::Wire;
 
 pub use rules::{Rule, Violation};
+
+/// What a message that breaks a rule is told by.
+type Broken = (Rule, String);
 
 /// The longest that an agent may keep a call; the call then makes a result of its own.
 const CALL_DURATION: Duration = Duration::from_secs(120);
@@ -40,6 +45,8 @@ pub(crate) struct Inspector {
     claims: BTreeMap<String, usize>,
     /// Transfers whose store cannot be reached for a while: what it says is not judged meanwhile.
     excused: BTreeSet<String>,
+    /// Whether the run has media.
+    sounds: bool,
     first: Option<Violation>,
 }
 
@@ -56,6 +63,11 @@ struct Call {
     completions: u32,
     results: u32,
     records: u32,
+    /// The caller's leg, and what it hears where the run has media.
+    leg: LegId,
+    voice: Voice,
+    /// The Call-IDs of its return calls.
+    dials: BTreeSet<Vec<u8>>,
 }
 
 impl Inspector {
@@ -70,6 +82,7 @@ impl Inspector {
             calls: Vec::new(),
             claims: BTreeMap::new(),
             excused: outages.map(|plan| plan.transfer.clone()).collect(),
+            sounds: plan.sounds,
             first: None,
         }
     }
@@ -94,6 +107,29 @@ impl Inspector {
             let detail = format!("{} has neither agent nor hand-back", call.transfer);
             self.broken(now, Rule::HandBackInTime, detail);
         }
+        if self.sounds {
+            let calls = self.calls.iter();
+            if let Some(Err((rule, detail))) = calls
+                .map(|call| call.voice.moment(now))
+                .find(Result::is_err)
+            {
+                self.broken(now, rule, detail);
+            }
+        }
+    }
+
+    /// A packet leaves for the caller of a call.
+    pub(crate) fn voice(&mut self, now: Now, seat: usize, silent: bool) {
+        if let Err((rule, detail)) = self.calls[seat].voice.packet(now, silent) {
+            self.broken(now, rule, detail);
+        }
+    }
+
+    /// The call whose caller's dialog a message is of.
+    fn call_of(&mut self, message: &Message) -> Option<&mut Call> {
+        let call_id = message.call_id().ok()?;
+        let mut calls = self.calls.iter_mut();
+        calls.find(|call| call.call_id.as_bytes() == call_id)
     }
 
     /// A message leaves a host; as an echo, at once upon something corrupted, whose parts it may repeat.
@@ -105,6 +141,9 @@ impl Inspector {
         store: &Store,
     ) {
         let by = ends.0;
+        if self.sounds && by == GATEWAY && !echo {
+            self.said(now, message);
+        }
         if let Err((rule, detail)) = self.wire.sent(now, ends, message, echo) {
             self.broken(now, rule, format!("{}: {detail}", ladder::name(by)));
         }
@@ -124,9 +163,43 @@ impl Inspector {
         }
     }
 
+    /// What the caller hears follows from what is said: while a target rings, it waits.
+    fn said(&mut self, now: Now, message: &Message) {
+        if let Some(call) = self.call_of(message) {
+            return call.voice.sent(now, message);
+        }
+        let first = message.to().is_ok_and(|to| to.tag().is_none());
+        let transfer = message.header(HeaderName::from(TRANSFER_HEADER));
+        let transfer = transfer.map(|id| String::from_utf8_lossy(&id).into_owned());
+        match (message.status(), message.method()) {
+            (None, Method::Invite) if first => {
+                let of = |call: &&mut Call| Some(&call.transfer) == transfer.as_ref();
+                for call in self.calls.iter_mut().filter(of) {
+                    call.voice.waits(Some(now));
+                    call.dials
+                        .insert(message.call_id().unwrap_or_default().to_vec());
+                }
+            }
+            (None, Method::Ack | Method::Cancel) => {
+                let id = message.call_id().unwrap_or_default();
+                let of = |call: &&mut Call| call.dials.contains(id);
+                for call in self.calls.iter_mut().filter(of) {
+                    call.voice.waits(None);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// A message reached a host; a corrupted one is not what somebody said.
     pub(crate) fn heard(&mut self, now: Now, at: SocketAddr, message: &Message, corrupted: bool) {
         self.wire.heard(now, at, message, corrupted);
+        if self.sounds
+            && at == GATEWAY
+            && let Some(call) = self.call_of(message)
+        {
+            call.voice.heard(now, message, corrupted);
+        }
     }
 
     /// A connection of a host broke, or could not be opened.
@@ -146,9 +219,18 @@ impl Inspector {
                     self.broken(now, Rule::LegsEndOnce, format!("{leg:?} began twice"));
                 }
             }
-            Fact::LegSaid { leg, last } => self.leg_said(now, by, *leg, *last),
+            Fact::LegSaid { leg, last } => {
+                let own = |call: &&mut Call| by == GATEWAY && *last && call.leg == *leg;
+                if let Some(call) = self.calls.iter_mut().find(own) {
+                    call.voice.end(now);
+                }
+                self.leg_said(now, by, *leg, *last);
+            }
             Fact::Admitted {
-                call_id, transfer, ..
+                call_id,
+                transfer,
+                leg,
+                ..
             } => self.calls.push(Call {
                 transfer: transfer.clone(),
                 call_id: call_id.clone(),
@@ -159,6 +241,9 @@ impl Inspector {
                 completions: 0,
                 results: 0,
                 records: 0,
+                leg: *leg,
+                voice: Voice::default(),
+                dials: BTreeSet::new(),
             }),
             Fact::Claimed { seat, transfer } => {
                 if let Some(other) = self.claims.insert(transfer.clone(), *seat) {

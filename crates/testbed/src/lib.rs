@@ -17,6 +17,7 @@ mod plan;
 mod sbc;
 mod store;
 mod target;
+mod voice;
 mod world;
 
 pub use dice::Dice;

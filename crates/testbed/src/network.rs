@@ -1,7 +1,7 @@
 //! The virtual network: datagrams that are lost, doubled, late and out of order, and streams that are not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,9 +70,9 @@ pub enum Fate {
 pub struct Network {
     weather: Weather,
     dice: Dice,
-    hosts: BTreeSet<SocketAddr>,
+    hosts: BTreeSet<IpAddr>,
     /// Pairs of hosts between which nothing passes for a while.
-    parted: BTreeSet<(SocketAddr, SocketAddr)>,
+    parted: BTreeSet<(IpAddr, IpAddr)>,
     flying: Agenda<Arrival>,
     /// Connections that break in the middle of a message.
     cuts: Agenda<ConnectionId>,
@@ -111,12 +111,12 @@ impl Network {
 
     /// A host that can be reached from now on.
     pub fn attach(&mut self, address: SocketAddr) {
-        self.hosts.insert(address);
+        self.hosts.insert(address.ip());
     }
 
     /// A host that can no longer be reached, and what was on its way to it.
     pub fn detach(&mut self, address: SocketAddr) {
-        self.hosts.remove(&address);
+        self.hosts.remove(&address.ip());
     }
 
     /// Sends something over a path as the sender sees it.
@@ -130,7 +130,7 @@ impl Network {
     /// The next thing that has arrived.
     pub fn arrival(&mut self, now: Now) -> Option<Arrival> {
         while let Some(arrival) = self.flying.due(now) {
-            if self.hosts.contains(&arrival.flow.local) && self.is_whole(arrival.flow) {
+            if self.hosts.contains(&arrival.flow.local.ip()) && self.is_whole(arrival.flow) {
                 return Some(arrival);
             }
         }
@@ -139,6 +139,7 @@ impl Network {
 
     /// From now on nothing passes between two hosts, or everything does again.
     pub fn part(&mut self, ends: (SocketAddr, SocketAddr), parted: bool) {
+        let ends = (ends.0.ip(), ends.1.ip());
         for pair in [ends, (ends.1, ends.0)] {
             if parted {
                 self.parted.insert(pair);
@@ -212,7 +213,7 @@ impl Network {
     }
 
     fn send_datagram(&mut self, now: Now, flow: Flow, payload: &Bytes) -> Fate {
-        let reached = self.hosts.contains(&flow.remote) && !self.is_parted(flow);
+        let reached = self.hosts.contains(&flow.remote.ip()) && !self.is_parted(flow);
         if !reached || self.dice.chance(self.weather.loss) {
             return Fate::Lost;
         }
@@ -245,7 +246,7 @@ impl Network {
 
     /// What a datagram would lose, a stream sends again: the bytes come late, and in order.
     fn send_on_stream(&mut self, now: Now, flow: Flow, payload: &Bytes) -> Fate {
-        if !self.hosts.contains(&flow.remote) {
+        if !self.hosts.contains(&flow.remote.ip()) {
             let open = self.streams.contains_key(&(flow.local, flow.remote));
             return if open { Fate::Lost } else { Fate::Refused };
         }
@@ -334,7 +335,7 @@ impl Network {
     }
 
     fn is_parted(&self, flow: Flow) -> bool {
-        self.parted.contains(&(flow.local, flow.remote))
+        self.parted.contains(&(flow.local.ip(), flow.remote.ip()))
     }
 
     /// The bytes with up to three bits turned over.

@@ -110,13 +110,15 @@ pub enum Behaviour {
     StoreFails,
     /// There are too few media ports.
     FewPorts,
+    /// Calls have real media: packets both ways, heard and played by the product's own sessions.
+    Media,
     /// News of a port comes although the media were closed meanwhile.
     LatePorts,
 }
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Cancel,
         Self::HangUp,
         Self::Hold,
@@ -133,6 +135,7 @@ impl Behaviour {
         Self::TargetVaries,
         Self::StoreFails,
         Self::FewPorts,
+        Self::Media,
         Self::LatePorts,
     ];
 
@@ -154,6 +157,7 @@ impl Behaviour {
             Self::TargetVaries => "target-varies",
             Self::StoreFails => "store-fails",
             Self::FewPorts => "few-ports",
+            Self::Media => "media",
             Self::LatePorts => "late-ports",
         }
     }

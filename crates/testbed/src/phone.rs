@@ -3,13 +3,17 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use sdp::{Codec, Description, Direction, Local};
+use sdp::{Agreement, Codec, Description, Direction, Local};
+
+use crate::voice::{Datagram, Voice};
 
 /// One leg's side of offer and answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Phone {
     local: Local,
     pub(crate) direction: Direction,
+    agreed: Option<Agreement>,
+    voice: Voice,
 }
 
 impl Phone {
@@ -25,6 +29,8 @@ impl Phone {
         Self {
             local,
             direction: Direction::SendRecv,
+            agreed: None,
+            voice: Voice::new(number as u32),
         }
     }
 
@@ -40,13 +46,34 @@ impl Phone {
     }
 
     /// The answer to an offer, or an offer where none was made; none where they cannot agree.
-    pub(crate) fn answer(&self, offer: Option<&Bytes>) -> Option<Bytes> {
+    pub(crate) fn answer(&mut self, offer: Option<&Bytes>) -> Option<Bytes> {
         let Some(offer) = offer else {
             return Some(self.offer());
         };
         let offer = Description::parse(offer).ok()?;
-        sdp::answer(&offer, &self.local)
-            .ok()
-            .map(|(answer, _)| answer)
+        let (answer, agreed) = sdp::answer(&offer, &self.local).ok()?;
+        self.agreed = Some(agreed);
+        Some(answer)
+    }
+
+    /// The answer to the phone's offer.
+    pub(crate) fn accept(&mut self, answer: Option<&Bytes>) {
+        let answer = answer.and_then(|answer| Description::parse(answer).ok());
+        let agreed =
+            answer.and_then(|answer| sdp::accept(&self.local, self.direction, &answer).ok());
+        self.agreed = agreed.or(self.agreed.take());
+    }
+
+    /// The next packet of what is said, if the phone may speak.
+    pub(crate) fn speak(&mut self) -> Option<Datagram> {
+        let agreed = self
+            .agreed
+            .as_ref()
+            .filter(|agreed| agreed.direction.sends())?;
+        Some(Datagram {
+            from: SocketAddr::new(self.local.address, self.local.port),
+            to: agreed.remote,
+            bytes: self.voice.packet(agreed.payload_type),
+        })
     }
 }

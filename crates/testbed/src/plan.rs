@@ -20,6 +20,8 @@ pub(crate) const GUARDED: SocketAddr = at(4);
 /// An address where nobody is.
 pub(crate) const NOBODY: SocketAddr = at(9);
 
+/// How many runs have real media, in percent: they take many times as long.
+const MEDIA: u8 = 20;
 /// The realm of those who have no business with our credentials.
 pub(crate) const FOREIGN_REALM: &str = "elsewhere.example.net";
 /// The SBC's realm.
@@ -149,6 +151,8 @@ pub(crate) struct RunPlan {
     /// From when until when nothing passes between two hosts.
     pub(crate) partitions: Vec<(Duration, Duration, (SocketAddr, SocketAddr))>,
     pub(crate) corrupts: bool,
+    /// Whether calls have real media.
+    pub(crate) sounds: bool,
     pub(crate) ports: u16,
     pub(crate) late_ports: bool,
 }
@@ -194,6 +198,7 @@ impl RunPlan {
             again,
             breaks: (0..breaks).map(|_| dice.millis(500, 15_000)).collect(),
             partitions,
+            sounds: options.allow(Behaviour::Media) && dice.chance(MEDIA),
             corrupts: options.weather().corrupted > 0 || options.weather().cuts > 0,
             sbc_dies: dies.then(|| dice.millis(0, 20_000)),
             late_ports: options.allow(Behaviour::LatePorts),

@@ -14,6 +14,7 @@ use crate::dice::Dice;
 use crate::host::{Host, HostEvent, Machine, trunk};
 use crate::phone::Phone;
 use crate::plan::{CallPlan, CallerPlan, GATEWAY, RESCUE, ReferPlan, RunPlan, SBC};
+use crate::voice::PTIME;
 
 /// How long the SBC waits for an answer.
 const RING_TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,6 +29,7 @@ pub(crate) struct Sbc {
     dies: Option<Now>,
     /// Whether the gateway's BYE may never come.
     rescues: bool,
+    sounds: bool,
     pub(crate) dead: bool,
 }
 
@@ -61,6 +63,8 @@ enum Act {
     Resume,
     AnswerRefer,
     Notify(Notification),
+    /// The next packet.
+    Speak,
 }
 
 impl Machine for Sbc {
@@ -114,6 +118,7 @@ impl Sbc {
             agenda: Agenda::default(),
             dice: dice.fork(),
             dies: plan.sbc_dies.map(Now),
+            sounds: plan.sounds,
             rescues: plan.loses_ends(),
             dead: false,
         };
@@ -168,6 +173,7 @@ impl Sbc {
             }
             Act::AnswerRefer => self.answer_refer(now, number),
             Act::Notify(notification) => self.notify(now, number, notification),
+            Act::Speak => self.speak(now, number),
         }
     }
 
@@ -219,6 +225,7 @@ impl Sbc {
                 let at = now + self.dice.millis(1, 200);
                 self.agenda.add(at, (number, Act::AnswerRefer));
             }
+            LegEvent::OfferAnswered { sdp } => line.phone.accept(sdp.as_ref()),
             LegEvent::NotifyAnswered { .. } => self.notify_next(now, number),
             LegEvent::HungUp { .. } | LegEvent::Ended { .. } => line.up = false,
             LegEvent::Confirmed { .. }
@@ -226,7 +233,6 @@ impl Sbc {
             | LegEvent::NoPrack
             | LegEvent::Progress { .. }
             | LegEvent::Refused { .. }
-            | LegEvent::OfferAnswered { .. }
             | LegEvent::OfferRefused { .. }
             | LegEvent::Info { .. }
             | LegEvent::AllowsRefer(_)
@@ -239,7 +245,12 @@ impl Sbc {
         let line = &mut self.lines[number];
         line.up = true;
         line.answered = true;
-        if line.caller.late_offer {
+        if self.sounds {
+            self.agenda.add(now, (number, Act::Speak));
+        }
+        if !line.caller.late_offer {
+            line.phone.accept(offer);
+        } else {
             let command = match line.phone.answer(offer) {
                 Some(sdp) => Command::Answer { sdp },
                 None => Command::HangUp {
@@ -252,6 +263,17 @@ impl Sbc {
             self.agenda.add(now + from, (number, Act::Hold));
             self.agenda.add(now + from + long, (number, Act::Resume));
         }
+    }
+
+    fn speak(&mut self, now: Now, number: usize) {
+        let line = &mut self.lines[number];
+        if !line.up {
+            return;
+        }
+        if let Some(datagram) = line.phone.speak() {
+            self.host.speak(datagram);
+        }
+        self.agenda.add(now + PTIME, (number, Act::Speak));
     }
 
     fn answer_refer(&mut self, now: Now, number: usize) {

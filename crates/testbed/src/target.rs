@@ -18,6 +18,7 @@ use crate::gateway::USER;
 use crate::host::{Host, HostEvent, Machine, trunk};
 use crate::phone::Phone;
 use crate::plan::{CallPlan, GATEWAY, GUARDED, GUARDED_REALM, RESCUE, RunPlan, TargetPlan};
+use crate::voice::PTIME;
 
 /// A target.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Target {
     agenda: Agenda<(LegId, Act)>,
     /// Whether the gateway's BYE or CANCEL may never come.
     rescues: bool,
+    sounds: bool,
 }
 
 #[derive(Debug)]
@@ -37,14 +39,19 @@ struct Guest {
     phone: Phone,
     talks: Duration,
     up: bool,
+    speaks: bool,
 }
 
 #[derive(Debug)]
 enum Act {
-    Ring { early_media: bool },
+    Ring {
+        early_media: bool,
+    },
     Answer,
     Refuse(Response),
     HangUp,
+    /// The next packet.
+    Speak,
 }
 
 impl Machine for Target {
@@ -99,6 +106,7 @@ impl Target {
             plans: plan.transfers.clone(),
             guests: BTreeMap::new(),
             agenda: Agenda::default(),
+            sounds: plan.sounds,
             rescues: plan.loses_ends(),
         }
     }
@@ -130,6 +138,7 @@ impl Target {
             phone: Phone::new(self.host.address, leg.0),
             talks: Duration::from_secs(2),
             up: false,
+            speaks: false,
         };
         self.guests.insert(leg, guest);
         self.host.admit(now, invitation);
@@ -171,9 +180,18 @@ impl Target {
     }
 
     fn act(&mut self, now: Now, leg: LegId, act: Act) {
-        let Some(guest) = self.guests.get(&leg) else {
+        let Some(guest) = self.guests.get_mut(&leg) else {
             return;
         };
+        if let Act::Speak = act {
+            let datagram = guest.phone.speak();
+            self.agenda.add(now + PTIME, (leg, Act::Speak));
+            return datagram.map_or((), |datagram| self.host.speak(datagram));
+        }
+        let speaks = self.sounds && matches!(act, Act::Ring { early_media: true } | Act::Answer);
+        if speaks && !std::mem::replace(&mut guest.speaks, true) {
+            self.agenda.add(now + PTIME, (leg, Act::Speak));
+        }
         let answer = guest.phone.answer(guest.offer.as_ref());
         let command = match (act, answer) {
             (Act::Ring { early_media: true }, Some(answer)) => Command::Ring {
@@ -190,6 +208,7 @@ impl Target {
             },
             (Act::Answer, None) => Command::Refuse(Response::new(488)),
             (Act::Refuse(response), _) => Command::Refuse(response),
+            (Act::Speak, _) => return,
             (Act::HangUp, _) => Command::HangUp {
                 headers: vec![Header::new("Reason", "Q.850;cause=16;text=\"bye\"")],
             },

@@ -15,12 +15,15 @@ use crate::gateway::{Audible, Gateway};
 use crate::host::{Deed, Fact, Machine};
 use crate::inspector::{Inspector, Rule, Violation};
 use crate::ladder::{self, Ladder};
-use crate::network::{End, Fate, Network};
+use crate::network::{Arrival, End, Fate, Network};
 use crate::options::Options;
 use crate::plan::{GATEWAY, GUARDED, RunPlan, SBC, TARGET};
 use crate::sbc::Sbc;
 use crate::target::Target;
+use crate::voice::{Datagram, is_silent};
 
+/// Where hosts take messages; their other ports are for media.
+const SIP_PORT: u16 = 5060;
 /// No run may take longer, in virtual time.
 const LONGEST: Duration = Duration::from_secs(3_600);
 /// Things that may happen at one instant; a machine that wants more is going round in circles.
@@ -168,8 +171,15 @@ impl World {
     fn step(&mut self) {
         let now = self.now;
         if let Some(arrival) = self.network.arrival(now) {
-            if let Some(machine) = self.machine(arrival.flow.local) {
-                machine.receive(now, arrival);
+            let Arrival { flow, bytes, .. } = &arrival;
+            let (from, to) = (flow.remote, flow.local);
+            if to.port() == SIP_PORT {
+                if let Some(machine) = self.machine(to) {
+                    machine.receive(now, arrival);
+                }
+            } else if let Some(machine) = self.machine(SocketAddr::new(to.ip(), SIP_PORT)) {
+                let bytes = bytes.clone();
+                machine.media(now, &Datagram { from, to, bytes });
             }
         } else if let Some((sender, flow, payload)) = self.refused.due(now) {
             self.inspector.failed(now, sender);
@@ -257,6 +267,7 @@ impl World {
                         echo = true;
                         self.inspector.garbled(address);
                     }
+                    Deed::Media { datagram, listener } => self.media(&datagram, listener),
                     Deed::Close(connection) => {
                         let ends = self.network.close(connection);
                         self.connections_broke(ends, "a connection is closed");
@@ -292,6 +303,16 @@ impl World {
         if fate == Fate::Refused {
             self.refused.add(now + REFUSAL, (flow.local, flow, payload));
         }
+    }
+
+    fn media(&mut self, datagram: &Datagram, listener: Option<usize>) {
+        let now = self.now;
+        if let Some(seat) = listener {
+            let silent = is_silent(&datagram.bytes);
+            self.inspector.voice(now, seat, silent);
+        }
+        let flow = Flow::udp(datagram.from, datagram.to);
+        self.network.send(now, flow, &datagram.bytes);
     }
 
     fn fact(&mut self, by: SocketAddr, fact: Fact) {

@@ -3,6 +3,7 @@
 //! It carries what happens to the calls and what the calls want, as the product's own shell does,
 //! with every way from one to the other taking some time.
 
+mod media;
 mod planes;
 mod setting;
 
@@ -20,6 +21,7 @@ use crate::dice::Dice;
 use crate::host::{Fact, Host, HostEvent, Machine};
 use crate::plan::{CallPlan, RunPlan};
 use crate::store::Store;
+use crate::voice::Datagram;
 use planes::{Agent, Media, Ports};
 
 pub(crate) use setting::USER;
@@ -38,6 +40,8 @@ pub(crate) struct Gateway {
     pub(crate) audible: Audible,
     ports: Ports,
     late_ports: bool,
+    /// Whether calls have real media.
+    sounds: bool,
     loses_ends: bool,
     plans: Vec<CallPlan>,
     seats: Vec<Seat>,
@@ -90,6 +94,10 @@ impl Machine for Gateway {
         &mut self.host
     }
 
+    fn media(&mut self, now: Now, datagram: &Datagram) {
+        self.packet(now, datagram.from, datagram.to, &datagram.bytes);
+    }
+
     /// Carries what the endpoint has told to the calls.
     fn settle(&mut self, now: Now) {
         while let Some(event) = self.host.event() {
@@ -117,7 +125,7 @@ impl Machine for Gateway {
             self.agenda.poll_timeout(),
             self.host.endpoint.poll_timeout(),
         );
-        earliest(own, calls.min())
+        earliest(earliest(own, calls.min()), self.next_slot())
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -131,6 +139,8 @@ impl Machine for Gateway {
             if let Some(seat) = self.seats.iter().position(late) {
                 self.seats[seat].call.handle_timeout(now);
                 self.perform(now, seat);
+            } else {
+                self.slot(now);
             }
         }
         self.settle(now);
@@ -149,6 +159,7 @@ impl Gateway {
             audible: Audible::default(),
             ports: Ports::new(plan.ports),
             late_ports: plan.late_ports,
+            sounds: plan.sounds,
             loses_ends: plan.loses_ends(),
             plans: plan.transfers.clone(),
             seats: Vec::new(),
@@ -195,6 +206,7 @@ impl Gateway {
         self.by_leg.insert(invitation.leg, seat);
         self.host.tell(Fact::Admitted {
             seat,
+            leg: invitation.leg,
             call_id: invitation.caller.call_id.clone(),
             transfer: id,
         });

@@ -12,6 +12,7 @@ use sip_core::{LegId, Transport};
 use sip_message::Uri;
 use timebase::Now;
 
+use super::media::Sounding;
 use super::{Due, Gateway};
 use crate::host::Fact;
 use crate::plan::{AgentThen, Connects, NOBODY, TargetPlan};
@@ -43,12 +44,14 @@ impl Ports {
 /// One call's media.
 #[derive(Debug, Default)]
 pub(super) struct Media {
-    caller: Option<u16>,
-    target: Option<u16>,
+    pub(super) caller: Option<u16>,
+    pub(super) target: Option<u16>,
     closed: bool,
     bridged: bool,
     watch: Option<Duration>,
     watches: u32,
+    /// Real packets, where the run has them.
+    pub(super) sounding: Option<Sounding>,
 }
 
 /// One call's agent.
@@ -62,8 +65,10 @@ pub(super) struct Agent {
 
 impl Gateway {
     pub(super) fn media_request(&mut self, now: Now, seat: usize, request: &MediaRequest) {
+        let sounds = self.seats[seat].media.sounding.is_some();
         let media = &mut self.seats[seat].media;
         match request {
+            MediaRequest::Drain if sounds => {}
             MediaRequest::Open { side } => {
                 let at = now + self.dice.millis(1, 20);
                 self.agenda.add(at, Due::Port(seat, *side));
@@ -88,7 +93,8 @@ impl Gateway {
             }
             MediaRequest::Bridge(on) => media.bridged = *on,
             MediaRequest::Ask => {
-                let heard = Box::new(Input::Media(MediaSaid::Heard(true)));
+                let heard = self.hears_caller(now, seat).unwrap_or(true);
+                let heard = Box::new(Input::Media(MediaSaid::Heard(heard)));
                 self.agenda
                     .add(now + self.dice.millis(1, 1_000), Due::Tell(seat, heard));
             }
@@ -97,6 +103,7 @@ impl Gateway {
             | MediaRequest::Clear
             | MediaRequest::Tone(_) => {}
         }
+        self.sound(now, seat, request);
     }
 
     pub(super) fn open_port(&mut self, now: Now, seat: usize, side: Side) {
@@ -110,6 +117,9 @@ impl Gateway {
         };
         if kept.is_none() && !media.closed {
             *kept = self.ports.free.pop_first();
+        }
+        if side == Side::Caller && kept.is_some() && self.sounds {
+            media.sounding = Some(Sounding::new(now, self.dice.roll()));
         }
         let said = match *kept {
             Some(port) => {
@@ -133,8 +143,12 @@ impl Gateway {
         else {
             return;
         };
-        if caller && (target || !media.bridged) {
-            self.agenda.add(now + limit, Due::Listen(seat, watch));
+        let again = match self.quiet_since(seat) {
+            Some(since) => Some(since + limit).filter(|at| *at > now),
+            None => (caller && (target || !media.bridged)).then_some(now + limit),
+        };
+        if let Some(again) = again {
+            self.agenda.add(again, Due::Listen(seat, watch));
         } else {
             self.host.note("no media");
             self.feed(now, seat, Input::Media(MediaSaid::Silent));
@@ -192,6 +206,7 @@ impl Gateway {
     fn attach_agent(&mut self, now: Now, seat: usize) {
         let plan = self.plan(seat).agent;
         self.host.tell(Fact::Agent { seat, lost: false });
+        self.speak(now, seat);
         let agent = &mut self.seats[seat].agent;
         agent.attached += 1;
         if agent.attached > 1 {

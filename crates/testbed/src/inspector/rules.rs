@@ -37,6 +37,12 @@ pub enum Rule {
     NoForeignCredentials,
     /// Nothing is sent over a connection that is known to be closed.
     ClosedFlowsRest,
+    /// RTP goes out to the caller every ptime while the call stands and is not on hold.
+    VoiceEveryPtime,
+    /// No RTP goes out to the caller after BYE, nor while it does not want any.
+    NoVoiceAfterwards,
+    /// A caller who waits for the target never hears nothing for more than five seconds.
+    NoLongSilence,
     /// A transfer is completed once, and that exactly when a call for it was answered.
     CompletedOnce,
     /// Every call has a record, once, and the transfer's status is what the record says.

@@ -3,7 +3,7 @@ use call_control::transfer::ReturnType;
 
 use super::*;
 use crate::dice::Dice;
-use crate::options::Options;
+use crate::options::{Behaviour, Options};
 use crate::plan::{self, SBC};
 
 const INVITE: &str = "INVITE sip:agent@10.0.0.1 SIP/2.0";
@@ -26,6 +26,7 @@ impl Bench {
         };
         bench.tell(&Fact::Admitted {
             seat: 0,
+            leg: LEG,
             call_id: "c-1".to_owned(),
             transfer: "t-0".to_owned(),
         });
@@ -363,4 +364,100 @@ fn transfer_that_is_answered_and_not_completed_is_noticed() {
     bench.tell(&RECORDED);
     bench.close(Census::default());
     assert_eq!(bench.broken(), Some(Rule::CompletedOnce));
+}
+
+const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=ptime:20\r\n";
+
+/// A call with media whose INVITE had an offer that was answered with this direction.
+fn sounding(direction: &str) -> Bench {
+    let mut options = Options::plain(ReturnType::Bye);
+    options.behaviours.insert(Behaviour::Media);
+    let mut plan = RunPlan::draw(&options, &mut Dice::new(1));
+    plan.sounds = true;
+    let mut bench = Bench {
+        inspector: Inspector::new(&plan),
+        ..Bench::claimed()
+    };
+    bench.tell(&Fact::Admitted {
+        seat: 0,
+        leg: LEG,
+        call_id: "c-1".to_owned(),
+        transfer: "t-0".to_owned(),
+    });
+    let answer = format!("{OFFER}a={direction}\r\n");
+    let described = |cseq: &str, body: &str| {
+        let length = body.len();
+        let tag = "To: <sip:b@10.0.0.1>;tag=b";
+        format!(
+            "{tag}\r\n{cseq}\r\nContact: <sip:b@10.0.0.1>\r\nContent-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    bench.hear(INVITE, &described("CSeq: 1 INVITE", OFFER));
+    bench.send("SIP/2.0 200 OK", &described("CSeq: 1 INVITE", &answer));
+    bench.hear("ACK sip:b@10.0.0.1 SIP/2.0", "CSeq: 1 ACK");
+    bench
+}
+
+/// The caller's call with packets every 20 ms from the first to the last of these instants.
+fn packets(bench: &mut Bench, from: u64, to: u64, silent: bool) {
+    for at in (from..=to).step_by(20) {
+        bench.inspector.moment(Now::from_millis(at));
+        bench.inspector.voice(Now::from_millis(at), 0, silent);
+    }
+}
+
+#[test]
+fn packet_that_is_missing_is_noticed_and_not_while_on_hold() {
+    for (direction, broken) in [
+        ("sendrecv", Some(Rule::VoiceEveryPtime)),
+        ("recvonly", None),
+    ] {
+        let mut bench = sounding(direction);
+        if broken.is_some() {
+            packets(&mut bench, 20, 400, true);
+            assert_eq!(bench.broken(), None);
+        }
+        bench.inspector.moment(Now::from_millis(445));
+        assert_eq!(bench.broken(), None);
+        bench.inspector.moment(Now::from_millis(446));
+        assert_eq!(bench.broken(), broken, "{direction}");
+    }
+}
+
+#[test]
+fn packet_after_the_bye_or_on_hold_is_noticed() {
+    for (direction, bye) in [("sendrecv", true), ("recvonly", false)] {
+        let mut bench = sounding(direction);
+        if bye {
+            let (start, lines) = ours("BYE", 5, "x");
+            bench.send(&start, &lines);
+        }
+        bench.inspector.voice(Now::from_millis(40), 0, true);
+        assert_eq!(bench.broken(), None);
+        bench.inspector.voice(Now::from_millis(41), 0, true);
+        assert_eq!(bench.broken(), Some(Rule::NoVoiceAfterwards), "{direction}");
+    }
+}
+
+#[test]
+fn caller_who_waits_in_silence_is_noticed() {
+    let mut bench = sounding("sendrecv");
+    bench
+        .gateway
+        .store
+        .complete(Now::ZERO, "t-0", 1, None)
+        .unwrap();
+    bench.inspector.excused.insert("t-0".to_owned());
+    let invite = "INVITE sip:x@10.0.0.2 SIP/2.0";
+    let names = OURS.replace(";tag=a", "").replace("ours", "out");
+    bench.send(
+        invite,
+        &format!("CSeq: 1 INVITE\r\n{names}\r\nCall-ID: out\r\nContact: <sip:b@10.0.0.1>\r\nX-ASAPP-CallTransferId: t-0"),
+    );
+    assert_eq!(bench.broken(), None);
+    packets(&mut bench, 20, 2_000, false);
+    packets(&mut bench, 2_020, 7_000, true);
+    assert_eq!(bench.broken(), None);
+    packets(&mut bench, 7_020, 7_040, true);
+    assert_eq!(bench.broken(), Some(Rule::NoLongSilence));
 }

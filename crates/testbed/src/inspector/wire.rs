@@ -8,11 +8,8 @@ use bytes::Bytes;
 use sip_message::{Message, Method, NameAddr, ParseError, Via};
 use timebase::Now;
 
-use super::Rule;
+use super::{Broken, Rule};
 use crate::plan::{self, FOREIGN_REALM};
-
-/// What a message that breaks a rule is told by.
-type Broken = (Rule, String);
 
 /// 64·T1: how long a transaction lasts; after this long without an ACK, BYE is sent all the same
 /// (RFC 3261 §13.3.1.4).
