@@ -122,6 +122,7 @@ async fn test_caller_plays_and_records_speech_sample_for_sample() {
         port: 0,
         media_ports: 30_000..=30_999,
         takes_calls: false,
+        tls: None,
         clock: timebase::Clock::start(),
     })
     .await

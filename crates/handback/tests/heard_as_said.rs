@@ -55,6 +55,7 @@ async fn call(gateway: &Gateway, transport: Transport, id: &str, script: Script)
         port: 0,
         media_ports: 44_000..=44_999,
         takes_calls: false,
+        tls: None,
         clock: Clock::start(),
     };
     let phone = Phone::start(options).await.unwrap();

@@ -17,5 +17,6 @@ mod watch;
 
 pub use plane::{MediaHandle, MediaPlane};
 pub use vocabulary::{
-    Busy, MediaCensus, MediaCommand, MediaConfig, MediaError, MediaEvent, MediaFigures,
+    Busy, MediaAddress, MediaCensus, MediaCommand, MediaConfig, MediaError, MediaEvent,
+    MediaFigures,
 };

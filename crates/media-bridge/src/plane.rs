@@ -25,7 +25,6 @@ const COMMANDS: usize = 64;
 /// All media of the process. Dropping it ends every session.
 #[derive(Debug)]
 pub struct MediaPlane {
-    advertise: IpAddr,
     ports: Arc<Ports>,
     shards: Vec<Shard>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -38,32 +37,36 @@ impl MediaPlane {
     /// When a thread or its runtime cannot be made, or the range holds no pair of ports.
     pub fn start(config: MediaConfig, clock: Clock) -> io::Result<Self> {
         let MediaConfig {
-            listen,
-            advertise,
+            addresses,
             ports,
+            dscp,
             shards,
         } = config;
-        let ports = Arc::new(Ports::new(listen, &ports)?);
+        let ports = Arc::new(Ports::new(addresses, &ports, dscp)?);
         let started = (0..shards.max(1)).map(|index| Shard::start(index, clock));
         let (shards, threads): (Vec<_>, Vec<_>) =
             started.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
         Ok(Self {
-            advertise: advertise.unwrap_or(listen),
             ports,
             shards,
             threads: Mutex::new(threads),
         })
     }
 
-    /// Opens a session with the caller's ports bound and a second pair kept free for a target.
+    /// Opens a session with the caller's ports bound, of the family of the address `toward` that it is
+    /// to talk to where there is one (the first address's else), and a second pair kept free for a target.
     /// What happens in it is told through `events`; a call that does not take them is told
     /// [`MediaEvent::Lost`] when it does again.
     ///
     /// # Errors
     /// When ports or the shard's queue are exhausted.
-    pub async fn open(&self, events: mpsc::Sender<MediaEvent>) -> Result<MediaHandle, MediaError> {
-        let (pair, right) = self.ports.first()?;
-        let caller = told(self.advertise, &pair)?;
+    pub async fn open(
+        &self,
+        toward: Option<IpAddr>,
+        events: mpsc::Sender<MediaEvent>,
+    ) -> Result<MediaHandle, MediaError> {
+        let (pair, right) = self.ports.first(toward)?;
+        let caller = told(&pair)?;
         let (sender, commands) = mpsc::channel(COMMANDS);
         let (opened, answer) = oneshot::channel();
         self.admit(Door::Open(
@@ -81,7 +84,6 @@ impl MediaPlane {
             .map_err(MediaError::Bind)?;
         let ports = Arc::clone(&self.ports);
         Ok(MediaHandle {
-            advertise: self.advertise,
             caller,
             target: Mutex::new(None),
             ports,
@@ -143,7 +145,6 @@ impl MediaPlane {
 /// in the session's next slot.
 #[derive(Debug)]
 pub struct MediaHandle {
-    advertise: IpAddr,
     caller: SocketAddr,
     target: Mutex<Option<SocketAddr>>,
     ports: Arc<Ports>,
@@ -161,17 +162,18 @@ impl MediaHandle {
         }
     }
 
-    /// Binds the second leg's ports; its address if it is open already. After
+    /// Binds the second leg's ports, of the family of the address `toward` that it is to talk to, the
+    /// caller's where that is not known; its address if it is open already. After
     /// [`MediaCommand::Disconnect`] of the target it can be opened again.
     ///
     /// # Errors
     /// When no port can be bound or the session has ended.
-    pub async fn open_target(&self) -> Result<SocketAddr, MediaError> {
+    pub async fn open_target(&self, toward: Option<IpAddr>) -> Result<SocketAddr, MediaError> {
         if let Some(open) = self.address(Side::Target) {
             return Ok(open);
         }
-        let pair = self.ports.second()?;
-        let address = told(self.advertise, &pair)?;
+        let pair = self.ports.second(toward.unwrap_or(self.caller.ip()))?;
+        let address = told(&pair)?;
         let (opened, answer) = oneshot::channel();
         self.commands
             .try_send(ToSeat::Target(pair, opened))
@@ -221,9 +223,9 @@ impl MediaHandle {
 }
 
 /// The address of a pair as it is told to peers.
-fn told(advertise: IpAddr, pair: &Pair) -> Result<SocketAddr, MediaError> {
+fn told(pair: &Pair) -> Result<SocketAddr, MediaError> {
     let local = pair.rtp.local_addr().map_err(MediaError::Bind)?;
-    Ok(SocketAddr::new(advertise, local.port()))
+    Ok(SocketAddr::new(pair.told, local.port()))
 }
 
 /// Nothing that holds these locks can panic or wait.

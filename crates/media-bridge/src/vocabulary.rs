@@ -9,15 +9,24 @@ use agent_hook::{AgentEvent, AgentInput};
 use bytes::Bytes;
 use media_core::{Figures, LegMedia, Side, Tone};
 
+/// An address of the media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaAddress {
+    /// What sockets are bound to.
+    pub listen: IpAddr,
+    /// What peers are told, when it is not the one listened on.
+    pub advertise: Option<IpAddr>,
+}
+
 /// Where media live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaConfig {
-    /// The address that RTP and RTCP sockets are bound to.
-    pub listen: IpAddr,
-    /// The address told to peers, when it is not the one listened on.
-    pub advertise: Option<IpAddr>,
+    /// The addresses that RTP and RTCP sockets are bound to: at least one, and one of a family at most.
+    pub addresses: Vec<MediaAddress>,
     /// The ports to use, two for each leg: RTP on the even, RTCP on the odd one.
     pub ports: RangeInclusive<u16>,
+    /// The differentiated services code point of all packets, 0 to 63 (RFC 2474).
+    pub dscp: u8,
     /// How many loops to run; one per core is right.
     pub shards: usize,
 }

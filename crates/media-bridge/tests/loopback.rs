@@ -15,7 +15,7 @@ use std::time::Duration;
 use agent_hook::{
     Agent, AgentEvent, AgentInput, AgentOutput, CallFacts, HookConfig, HookToken, Hooks, Track,
 };
-use media_bridge::{MediaCommand, MediaConfig, MediaEvent, MediaHandle, MediaPlane};
+use media_bridge::{MediaAddress, MediaCommand, MediaConfig, MediaEvent, MediaHandle, MediaPlane};
 use media_core::{Codec, LegMedia, Side};
 use timebase::{Clock, Now};
 use tokio::sync::mpsc;
@@ -35,9 +35,12 @@ fn plane(pairs: u16) -> MediaPlane {
     .find(|ports| ports.clone().all(is_free))
     .expect("free ports");
     let config = MediaConfig {
-        listen: Ipv4Addr::LOCALHOST.into(),
-        advertise: None,
+        addresses: vec![MediaAddress {
+            listen: Ipv4Addr::LOCALHOST.into(),
+            advertise: None,
+        }],
         ports,
+        dscp: 46,
         shards: 1,
     };
     MediaPlane::start(config, Clock::start()).unwrap()
@@ -203,7 +206,7 @@ async fn builtin(url: &str, variables: &str) -> Box<dyn Agent> {
 /// A session with its caller's phone connected.
 async fn call(plane: &MediaPlane) -> (MediaHandle, mpsc::Receiver<MediaEvent>, Phone) {
     let (sender, events) = mpsc::channel(32);
-    let handle = plane.open(sender).await.unwrap();
+    let handle = plane.open(None, sender).await.unwrap();
     let mut phone = Phone::new(1);
     phone.gateway = handle.address(Side::Caller);
     handle
@@ -339,7 +342,7 @@ async fn bridged_parties_hear_each_other_and_the_agent_hears_both() {
     let (recorder, told) = std_mpsc::channel();
     handle.attach(Box::new(Recorder(recorder))).unwrap();
     let mut target = Phone::new(2);
-    target.gateway = Some(handle.open_target().await.unwrap());
+    target.gateway = Some(handle.open_target(None).await.unwrap());
     assert_eq!(handle.address(Side::Target), target.gateway);
     handle
         .send(MediaCommand::Connect {
@@ -401,11 +404,11 @@ async fn ports_come_back_when_calls_end_and_none_is_lost() {
         }
         let (sender, _events) = mpsc::channel(1);
         assert!(
-            plane.open(sender).await.is_err(),
+            plane.open(None, sender).await.is_err(),
             "more sessions than pairs"
         );
         for (handle, _, _) in &calls {
-            handle.open_target().await.unwrap();
+            handle.open_target(None).await.unwrap();
         }
         let census = plane.census();
         assert_eq!(
@@ -427,11 +430,11 @@ async fn ports_come_back_when_calls_end_and_none_is_lost() {
 async fn target_that_was_disconnected_can_be_opened_again() {
     let plane = plane(4);
     let (handle, _events, _phone) = call(&plane).await;
-    let first = handle.open_target().await.unwrap();
-    assert_eq!(handle.open_target().await.unwrap(), first);
+    let first = handle.open_target(None).await.unwrap();
+    assert_eq!(handle.open_target(None).await.unwrap(), first);
     handle.send(MediaCommand::Disconnect(Side::Target)).unwrap();
     assert_eq!(handle.address(Side::Target), None);
-    let second = handle.open_target().await.unwrap();
+    let second = handle.open_target(None).await.unwrap();
     assert_ne!(second, first);
     assert_eq!(plane.census().ports_in_use, 4);
 }
@@ -498,7 +501,7 @@ async fn shutdown_stops_agents_and_closes_sessions() {
         (0, 0)
     );
     let (sender, _events) = mpsc::channel(1);
-    assert!(plane.open(sender).await.is_err());
+    assert!(plane.open(None, sender).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

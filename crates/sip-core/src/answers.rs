@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use sip_message::{Builder, HeaderName, Message, Method};
+use sip_message::{Builder, HeaderName, Message, Method, NameAddr, Uri};
 
 use crate::digest::Authorization;
 use crate::flow::{Flow, Transport};
@@ -69,6 +69,24 @@ pub(crate) fn reply_flow(request: &Message, flow: Flow) -> Flow {
         },
         Ok(_) | Err(_) => flow,
     }
+}
+
+/// Whether the Contact of a request to `uri` by `route` must be a sips URI, RFC 3261 §8.1.1.8.
+pub(crate) fn asks_for_sips(uri: &Bytes, route: Option<&Bytes>) -> bool {
+    let target = Uri::from_bytes(uri.clone());
+    let route = route.and_then(|route| NameAddr::parse(route.clone()).ok());
+    target.is_ok_and(|uri| uri.is_sips()) || route.is_some_and(|route| route.uri().is_sips())
+}
+
+/// Whether the Contact in the response to a dialog's first request must be a sips URI, RFC 3261
+/// §12.1.1: its Request-URI is one, or its topmost Record-Route, or, without that, its Contact.
+pub(crate) fn came_by_sips(request: &Message) -> bool {
+    let path = match request.record_routes().next() {
+        Some(first) => first.ok(),
+        None => request.contact().ok().flatten(),
+    };
+    request.target().is_ok_and(|uri| uri.is_sips())
+        || path.is_some_and(|address| address.uri().is_sips())
 }
 
 /// Where the response goes when its connection is gone, RFC 3261 §18.2.2: over a new one to the

@@ -6,14 +6,16 @@ use std::time::Duration;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use crate::advertise::Advertised;
 use crate::digest::Algorithm;
 use crate::transaction::Timers;
 
 /// The endpoint's configuration.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
-    /// `host[:port]` for Via and Contact instead of the flow's local address.
-    pub advertise: Option<String>,
+    /// What stands for us in Via and Contact instead of the flow's local address; the first that fits
+    /// the flow.
+    pub advertise: Vec<Advertised>,
     /// The realm of our challenges.
     pub realm: String,
     /// The user parts that calls are taken for; `*` takes any.
@@ -41,7 +43,7 @@ pub struct EndpointConfig {
 impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
-            advertise: None,
+            advertise: Vec::new(),
             realm: "handback".to_owned(),
             users: vec!["*".to_owned()],
             trunks: Vec::new(),

@@ -79,7 +79,7 @@ impl Dialog {
             .map(owned)
             .collect();
         routes.reverse();
-        Some(Self {
+        let dialog = Self {
             call_id: shared(request, HeaderName::CallId)?,
             local_tag: tag_of(&from),
             remote_tag: tag_of(&to),
@@ -91,7 +91,19 @@ impl Dialog {
             routes,
             local_cseq: request.cseq().ok()?.number,
             remote_cseq: None,
-        })
+        };
+        Some(dialog.past_other_hosts())
+    }
+
+    /// The connection that the INVITE went over leads to the next hop only if that is the same host:
+    /// a proxy that did not record its route is passed by.
+    fn past_other_hosts(mut self) -> Self {
+        let base = self.flow.unconnected();
+        let next = self.next_hop().map(|hop| toward(base, &hop));
+        if next.is_some_and(|next| next.remote.ip() != base.remote.ip()) {
+            self.flow = base;
+        }
+        self
     }
 
     /// Whether a message with these identifiers belongs to the dialog.

@@ -3,6 +3,7 @@
 //! [`Endpoint`] is the whole: messages, commands and the time go in, messages and
 //! [`LegEvent`]s come out. It knows legs, dialogs and transactions, and not what a call is.
 
+mod advertise;
 mod answers;
 mod client;
 mod config;
@@ -22,6 +23,7 @@ pub mod transaction;
 mod trunks;
 mod vocabulary;
 
+pub use advertise::{Advertised, NotAnAddress, sent_by};
 pub use config::{Bounds, Credentials, DigestUser, EndpointConfig, TrunkRule, Unauthenticated};
 pub use digest::Algorithm;
 pub use ended::{Census, Counters, Ended};

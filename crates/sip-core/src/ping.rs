@@ -41,7 +41,7 @@ pub(crate) fn answered(stack: &mut Stack, ping: PingId, status: u16) {
 fn options(stack: &mut Stack, ping: &Ping) -> Message {
     let via = stack.via(&ping.flow);
     let (tag, call_id) = (stack.ids.tag(), stack.ids.call_id());
-    let contact = stack.contact(&ping.flow, None);
+    let contact = stack.contact(&ping.flow, None, false);
     let from = [&contact[..], b";tag=", tag.as_bytes()].concat();
     let agent = Some(&stack.config.user_agent).filter(|agent| !agent.is_empty());
     Builder::request(&Method::Options, &ping.uri)

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use sip_message::{HeaderName, Message, Method, Uri};
 
+use crate::advertise;
 use crate::answers::{ACCEPT, ALLOW, SDP, SUPPORTED, sdp_of, text};
 use crate::config::EndpointConfig;
 use crate::flow::Flow;
@@ -114,29 +115,9 @@ pub(crate) fn has_looped(
     ids: &Ids,
 ) -> bool {
     request.vias().filter_map(Result::ok).any(|via| {
-        via.branch().is_some_and(|branch| ids.is_own_branch(branch)) || is_ours(config, &via, flow)
+        via.branch().is_some_and(|branch| ids.is_own_branch(branch))
+            || advertise::is_ours(&config.advertise, &via, flow)
     })
-}
-
-fn is_ours(config: &EndpointConfig, via: &sip_message::Via, flow: &Flow) -> bool {
-    let port = via.port().unwrap_or(5060);
-    if let Some(advertise) = &config.advertise {
-        let (host, ours) = split_port(advertise);
-        return via.host().eq_ignore_ascii_case(host.as_bytes()) && port == ours;
-    }
-    via.host_ip()
-        .is_some_and(|ip| ip.to_canonical() == flow.local.ip().to_canonical())
-        && port == flow.local.port()
-}
-
-/// A host and its port, 5060 where it names none; an IPv6 address stands in brackets.
-fn split_port(advertise: &str) -> (&str, u16) {
-    match advertise.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            port.parse().map_or((advertise, 5060), |port| (host, port))
-        }
-        Some(_) | None => (advertise, 5060),
-    }
 }
 
 /// RFC 3261 §8.2.3: a body must be SDP or contain it, unless it may be ignored.

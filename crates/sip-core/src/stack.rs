@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sip_message::{Builder, HeaderName, Message, Method, Uri};
 use timebase::Now;
 
+use crate::advertise;
 use crate::answers::{self, with_headers};
 use crate::client::{Ack, Client};
 use crate::config::EndpointConfig;
@@ -258,19 +259,13 @@ impl Stack {
 
     /// Our address as peers are told it.
     fn sent_by(&self, flow: &Flow) -> String {
-        self.config
-            .advertise
-            .clone()
-            .unwrap_or_else(|| flow.local.to_string())
+        advertise::sent_by(&self.config.advertise, flow)
     }
 
-    /// Our Contact value over a flow, RFC 3261 §8.1.1.8 and §12.1.1.
-    pub(crate) fn contact(&self, flow: &Flow, like: Option<&Uri>) -> Bytes {
-        let scheme = if like.is_some_and(Uri::is_sips) {
-            "sips"
-        } else {
-            "sip"
-        };
+    /// Our Contact value over a flow, with the user part of `like`; a sips URI where the call is
+    /// secured that way, RFC 3261 §8.1.1.8 and §12.1.1, RFC 5630 §3.3.
+    pub(crate) fn contact(&self, flow: &Flow, like: Option<&Uri>, sips: bool) -> Bytes {
+        let scheme = if sips { "sips" } else { "sip" };
         let mut value = format!("<{scheme}:").into_bytes();
         if let Some(user) = like.and_then(Uri::user) {
             value.extend_from_slice(user);
@@ -336,6 +331,19 @@ impl Stack {
                 tracing::warn!(%refused, "request not sent");
                 None
             }
+        }
+    }
+
+    /// A response shows over which connection its request went: the transaction ends with that, and
+    /// the dialog goes on over it.
+    pub(crate) fn came_by(&mut self, tx: TxId, flow: Flow) {
+        let unknown =
+            |known: &Flow| known.connection.is_none() && known.transport == flow.transport;
+        if let Some(context) = self.table.context_mut(tx).filter(|c| unknown(&c.flow)) {
+            context.flow.connection = flow.connection;
+        }
+        if let Some(client) = self.clients.get_mut(&tx).filter(|c| unknown(&c.flow)) {
+            client.flow.connection = flow.connection;
         }
     }
 

@@ -2,10 +2,11 @@
 
 use crate::listen::Listen;
 use crate::server_names::ServerNames;
+use crate::tally::Tally;
 use sip_core::{Flow, Transport};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Peers whose route is remembered; beyond that the memory starts anew.
 const REMEMBERED: usize = 4096;
@@ -16,6 +17,7 @@ pub(crate) struct Addresses {
     listeners: Vec<Listen>,
     routes: Mutex<HashMap<IpAddr, IpAddr>>,
     pub(crate) server_names: ServerNames,
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl Addresses {
@@ -24,6 +26,7 @@ impl Addresses {
             listeners,
             routes: Mutex::new(HashMap::new()),
             server_names: ServerNames::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -83,8 +86,13 @@ impl Addresses {
     }
 
     /// The address to be named for a stream whose own local port may be a passing one.
-    pub(crate) fn stream_local(&self, remote: SocketAddr, local: IpAddr) -> SocketAddr {
-        let named = self.flow_to(Transport::Tcp, remote).local;
+    pub(crate) fn stream_local(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+        local: IpAddr,
+    ) -> SocketAddr {
+        let named = self.flow_to(transport, remote).local;
         SocketAddr::new(local, named.port())
     }
 

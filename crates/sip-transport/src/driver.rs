@@ -1,18 +1,23 @@
 //! The task that owns the endpoint.
 
 use crate::addresses::Addresses;
-use crate::connections::Connections;
+use crate::connections::{Connections, Peer};
 use crate::handle::{Gate, LegEvents, Request};
 use crate::listen::{Listen, Sockets};
 use crate::options::TransportOptions;
 use crate::oversize::Oversize;
+use crate::stream::{self, Stream};
+use crate::tally::{Allowance, Count, Lines, Tally};
 use crate::tap::{Direction, Taps};
-use crate::{tcp, udp};
+use crate::udp;
 use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
 use sip_core::{
     Command, ConnectionId, Endpoint, Flow, Input, Invitation, LegEvent, LegId, Output, PingId,
+    Transport,
 };
 use sip_message::{Message, ParseError};
+use socket2::SockRef;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -45,17 +50,32 @@ pub(crate) struct Arrival {
 pub(crate) enum Event {
     Arrived(Vec<Arrival>),
     Accepted {
+        transport: Transport,
         stream: TcpStream,
         remote: SocketAddr,
     },
+    /// The client of a TLS connection has proven who it is.
+    Proven {
+        id: ConnectionId,
+        certificate: CertificateDer<'static>,
+    },
+    /// A TLS handshake that a peer began came to nothing.
+    Unshaken {
+        flow: Flow,
+        error: io::Error,
+    },
     Opened {
-        remote: SocketAddr,
-        result: io::Result<TcpStream>,
+        peer: Peer,
+        result: io::Result<Stream>,
     },
     Broken {
         flow: Flow,
         error: ParseError,
     },
+    /// A message did not come in time.
+    Slow(Flow),
+    /// Nothing has come for long.
+    Idle(ConnectionId),
     Closed(ConnectionId),
 }
 
@@ -69,14 +89,17 @@ pub(crate) struct Wiring {
 
 /// Owner of the endpoint, the sockets, the connections and the leg owners' senders.
 pub(crate) struct Driver {
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     clock: Clock,
     gate: Gate,
     pub(crate) options: TransportOptions,
-    addresses: Arc<Addresses>,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) lines_of_log: Lines,
+    broken_datagrams: Allowance,
     pub(crate) to_self: mpsc::Sender<Event>,
     pub(crate) udp: Vec<(Listen, Arc<UdpSocket>)>,
-    tcp: Vec<TcpListener>,
+    streams: Vec<(Transport, TcpListener)>,
     pub(crate) connections: Connections,
     pub(crate) oversize: Oversize,
     legs: HashMap<LegId, LegEvents>,
@@ -101,14 +124,17 @@ impl Driver {
             clock: wiring.clock,
             gate: wiring.gate,
             oversize: Oversize::new(wiring.options.udp_max),
+            broken_datagrams: Allowance::new(wiring.options.broken_datagrams),
             options: wiring.options,
+            tally: Arc::clone(&wiring.addresses.tally),
+            lines_of_log: Lines::default(),
             addresses: wiring.addresses,
             to_self,
             udp: sockets.udp,
-            tcp: sockets
-                .tcp
+            streams: sockets
+                .streams
                 .into_iter()
-                .map(|(_, listener)| listener)
+                .map(|(listen, listener)| (listen.transport, listener))
                 .collect(),
             connections: Connections::default(),
             legs: HashMap::new(),
@@ -158,6 +184,9 @@ impl Driver {
             if let Err(error) = socket.writable().await {
                 tracing::warn!(%listen, %error, "the socket cannot be written");
             }
+            if let Err(error) = stream::mark(&SockRef::from(&**socket), self.options.dscp) {
+                tracing::warn!(%listen, %error, "packets are not marked");
+            }
             let addresses = Arc::clone(&self.addresses);
             let limits = self.options.limits;
             readers.spawn(udp::read(
@@ -168,8 +197,14 @@ impl Driver {
                 self.to_self.clone(),
             ));
         }
-        for listener in self.tcp.drain(..) {
-            readers.spawn(tcp::accept(listener, self.to_self.clone()));
+        for (transport, listener) in self.streams.drain(..) {
+            let tally = Arc::clone(&self.tally);
+            readers.spawn(stream::accept(
+                transport,
+                listener,
+                tally,
+                self.to_self.clone(),
+            ));
         }
         readers
     }
@@ -227,6 +262,7 @@ impl Driver {
                 let _ = reply.send((self.endpoint.census(), self.endpoint.counters()));
             }
             Request::Tap(tap) => self.taps.add(tap),
+            Request::Tls(tls) => self.options.tls = Some(tls),
             Request::Shutdown(ended) => return ControlFlow::Break(Some(ended)),
         }
         ControlFlow::Continue(())
@@ -244,95 +280,56 @@ impl Driver {
     fn event(&mut self, now: Now, event: Event) {
         match event {
             Event::Arrived(batch) => {
-                for Arrival {
-                    flow,
-                    bytes,
-                    message,
-                } in batch
-                {
-                    tracing::trace!(%flow, length = bytes.len(), "received");
-                    self.taps.copy(now, flow, Direction::In, &bytes);
-                    self.endpoint
-                        .handle_input(now, Input::Received { flow, message });
-                    // What it leads to is done before the next is heard: a CANCEL close behind its
-                    // INVITE finds a call.
-                    self.perform();
+                for arrival in batch {
+                    self.arrived(now, arrival);
                 }
             }
-            Event::Accepted { stream, remote } => self.accepted(stream, remote),
-            Event::Opened { remote, result } => self.opened(now, remote, result),
+            Event::Accepted {
+                transport,
+                stream,
+                remote,
+            } => self.accepted(now, transport, stream, remote),
+            Event::Proven { id, certificate } => self.proven(id, certificate),
+            Event::Unshaken { flow, error } => self.unshaken(now, flow, &error),
+            Event::Opened { peer, result } => self.opened(now, &peer, result),
             Event::Broken { flow, error } => self.broken(now, flow, error),
+            Event::Slow(flow) => self.slow(now, flow),
+            Event::Idle(id) => self.idle(now, id),
             Event::Closed(id) => self.close(now, id),
         }
     }
 
-    fn accepted(&mut self, stream: TcpStream, remote: SocketAddr) {
-        if self.connections.len() >= self.options.max_connections {
-            tracing::warn!(%remote, "too many connections, one is closed");
-            return;
-        }
-        self.adopt(stream, remote);
-    }
-
-    fn adopt(&mut self, stream: TcpStream, remote: SocketAddr) -> Option<ConnectionId> {
-        let local = self
-            .addresses
-            .stream_local(remote, stream.local_addr().ok()?.ip());
-        let id = self.connections.next_id();
-        let (connection, task) = tcp::adopt(
-            id,
-            (stream, remote, local),
-            &self.options,
-            self.to_self.clone(),
-        );
-        self.connections.insert(connection);
-        self.lines.spawn(task);
-        Some(id)
-    }
-
-    fn opened(&mut self, now: Now, remote: SocketAddr, result: io::Result<TcpStream>) {
-        let waiting = self.connections.opened(remote);
-        let adopted = match result {
-            Ok(stream) => self.adopt(stream, remote),
-            Err(error) => {
-                tracing::debug!(%remote, %error, "cannot connect");
-                None
+    fn arrived(&mut self, now: Now, arrival: Arrival) {
+        let Arrival {
+            flow,
+            bytes,
+            message,
+        } = arrival;
+        tracing::trace!(%flow, length = bytes.len(), "received");
+        self.taps.copy(now, flow, Direction::In, &bytes);
+        match &message {
+            Ok(message) => {
+                if let Some(id) = flow.connection {
+                    self.heard(id, flow, message);
+                }
             }
-        };
-        for message in waiting {
-            match adopted {
-                Some(_) => self.write(now, message),
-                None => self.give_up(now, message),
+            // Broken datagrams may come from a forged source, whom our answers would hit.
+            Err(_) if flow.transport == Transport::Udp => {
+                if !self.broken_datagrams.take(now, flow.remote.ip()) {
+                    return self.tally.count(Count::Broken);
+                }
             }
+            Err(_) => {}
         }
-    }
-
-    /// A peer that broke the framing gets its answer, where one can be built, and loses the connection.
-    fn broken(&mut self, now: Now, flow: Flow, error: ParseError) {
-        tracing::debug!(%flow, %error, "framing broken");
-        self.endpoint.handle_input(
-            now,
-            Input::Received {
-                flow,
-                message: Err(error),
-            },
-        );
+        self.endpoint
+            .handle_input(now, Input::Received { flow, message });
+        // What it leads to is done before the next is heard: a CANCEL close behind its INVITE
+        // finds a call.
         self.perform();
-        if let Some(id) = flow.connection {
-            self.close(now, id);
-        }
-    }
-
-    pub(crate) fn close(&mut self, now: Now, id: ConnectionId) {
-        if let Some(gone) = self.connections.remove(id) {
-            let (connection, remote) = (id, gone.remote);
-            self.endpoint
-                .handle_input(now, Input::ConnectionClosed { connection, remote });
-        }
     }
 
     /// Drains the endpoint; a failure to send is an input, so it drains again.
-    fn perform(&mut self) {
+    pub(crate) fn perform(&mut self) {
         let now = self.clock.now();
         loop {
             while let Some(output) = self.endpoint.poll_output() {

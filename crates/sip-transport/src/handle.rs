@@ -2,7 +2,9 @@
 
 use crate::addresses::Addresses;
 use crate::listen::Listen;
+use crate::tally::TransportFigures;
 use crate::tap::Packet;
+use crate::tls::Tls;
 use bytes::Bytes;
 use sip_core::{
     Census, Command, Counters, EndpointConfig, Flow, Invitation, LegEvent, LegId, Ping, PingId,
@@ -42,6 +44,7 @@ pub(crate) enum Request {
     Drain(bool),
     Census(oneshot::Sender<(Census, Counters)>),
     Tap(mpsc::Sender<Packet>),
+    Tls(Arc<Tls>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -116,6 +119,21 @@ impl SipHandle {
     /// When the driver has ended or has too much to do.
     pub fn drain(&self, on: bool) -> Result<(), SendError> {
         self.request(Request::Drain(on))
+    }
+
+    /// Puts other certificates, keys and authorities in force for connections from now on; those that
+    /// are open stay as they are.
+    ///
+    /// # Errors
+    /// When the driver has ended or has too much to do.
+    pub fn set_tls(&self, tls: Arc<Tls>) -> Result<(), SendError> {
+        self.request(Request::Tls(tls))
+    }
+
+    /// What the sockets hold and have counted.
+    #[must_use]
+    pub fn figures(&self) -> TransportFigures {
+        self.addresses.tally.figures()
     }
 
     /// The flow on which a new request to `remote` leaves: the fitting listener, named as the peer can reach it.

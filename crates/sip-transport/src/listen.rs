@@ -24,7 +24,7 @@ const REQUESTS: usize = 8192;
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// UDP or TCP.
+    /// What is spoken there.
     pub transport: Transport,
     /// Where; port 0 takes any free one.
     pub address: SocketAddr,
@@ -45,14 +45,14 @@ impl fmt::Display for Listen {
 #[derive(Debug)]
 pub struct Sockets {
     pub(crate) udp: Vec<(Listen, Arc<UdpSocket>)>,
-    pub(crate) tcp: Vec<(Listen, TcpListener)>,
+    pub(crate) streams: Vec<(Listen, TcpListener)>,
 }
 
 impl Sockets {
     /// Binds every address, or none.
     ///
     /// # Errors
-    /// When an address cannot be bound, or names a transport that is not here (TLS).
+    /// When an address cannot be bound.
     #[allow(
         clippy::unused_async,
         reason = "binding registers with the runtime, so it must be called inside one"
@@ -60,7 +60,7 @@ impl Sockets {
     pub async fn bind(listen: &[Listen]) -> io::Result<Self> {
         let mut sockets = Self {
             udp: Vec::new(),
-            tcp: Vec::new(),
+            streams: Vec::new(),
         };
         for &wanted in listen {
             match wanted.transport {
@@ -72,32 +72,26 @@ impl Sockets {
                     };
                     sockets.udp.push((bound, Arc::new(socket)));
                 }
-                Transport::Tcp => {
+                Transport::Tcp | Transport::Tls => {
                     let listener = bind_tcp(wanted.address)?;
                     let bound = Listen {
                         address: listener.local_addr()?,
                         ..wanted
                     };
-                    sockets.tcp.push((bound, listener));
-                }
-                Transport::Tls => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::Unsupported,
-                        format!("{wanted}: TLS is not available"),
-                    ));
+                    sockets.streams.push((bound, listener));
                 }
             }
         }
         Ok(sockets)
     }
 
-    /// The bound addresses with their real ports, in the order given, UDP before TCP.
+    /// The bound addresses with their real ports, in the order given, UDP before streams.
     #[must_use]
     pub fn listeners(&self) -> Vec<Listen> {
         self.udp
             .iter()
             .map(|(listen, _)| *listen)
-            .chain(self.tcp.iter().map(|(listen, _)| *listen))
+            .chain(self.streams.iter().map(|(listen, _)| *listen))
             .collect()
     }
 

@@ -1,13 +1,17 @@
 //! Sending: the right socket or connection for a payload, and what becomes of it when there is none.
 
-use crate::connections::{Moved, Queued, Waiting};
+use crate::connections::{Moved, Peer, Queued, Waiting};
 use crate::driver::Driver;
 use crate::listen::Listen;
+use crate::names;
 use crate::oversize::Way;
+use crate::stream;
+use crate::tally::Count;
 use crate::tap::Direction;
-use crate::tcp;
 use bytes::Bytes;
-use sip_core::{Flow, Transport};
+use rustls::pki_types::ServerName;
+use sip_core::{ConnectionId, Flow, Transport};
+use sip_message::Message;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +35,7 @@ impl Driver {
                 }
                 Way::Absorbed => {}
             },
-            Transport::Tcp => self.write(
+            Transport::Tcp | Transport::Tls => self.write(
                 now,
                 Waiting {
                     flow,
@@ -39,7 +43,6 @@ impl Driver {
                     moved: None,
                 },
             ),
-            Transport::Tls => self.failed.push((flow, payload)),
         }
     }
 
@@ -84,46 +87,76 @@ impl Driver {
 
     /// Writes to the flow's connection, to another one to the same peer, or opens one.
     pub(crate) fn write(&mut self, now: Now, message: Waiting) {
-        let Some(connection) = self.connections.find(&message.flow) else {
-            self.open(now, message);
-            return;
+        let named = message.flow.connection;
+        if let Some(id) = named.filter(|id| self.connections.get(*id).is_some()) {
+            return self.write_on(now, id, message);
+        }
+        let Some(peer) = self.peer_of(&message) else {
+            tracing::debug!(flow = %message.flow, "nobody knows whom a certificate would have to name");
+            return self.give_up(now, message);
         };
-        let (id, local, remote) = (connection.id, connection.local, connection.remote);
-        match connection.writer.try_send(message.on_stream().clone()) {
-            Ok(()) => {
-                let flow = Flow {
-                    transport: Transport::Tcp,
-                    local,
-                    remote,
-                    connection: Some(id),
-                    server_name: None,
-                };
-                tracing::trace!(%flow, length = message.on_stream().len(), "sent");
-                self.taps
-                    .copy(now, flow, Direction::Out, message.on_stream());
-            }
-            Err(_) => {
-                tracing::debug!(%remote, "a connection does not take what is sent, it is closed");
-                self.close(now, id);
-                self.give_up(now, message);
-            }
+        match self.connections.find(&peer).map(|found| found.id) {
+            Some(id) => self.write_on(now, id, message),
+            None => self.open(now, peer, message),
         }
     }
 
-    fn open(&mut self, now: Now, message: Waiting) {
-        if self.connections.len() >= self.options.max_connections {
-            self.give_up(now, message);
-            return;
+    /// Who a message is for; none where a TLS peer's name is not known.
+    fn peer_of(&self, message: &Waiting) -> Option<Peer> {
+        let flow = &message.flow;
+        let (transport, name) = match flow.transport {
+            Transport::Udp | Transport::Tcp => (Transport::Tcp, None),
+            Transport::Tls => (Transport::Tls, Some(self.name_of(flow, &message.payload)?)),
+        };
+        Some(Peer {
+            transport,
+            remote: flow.remote,
+            name,
+        })
+    }
+
+    /// Whom a TLS peer must prove to be: the name that the flow was found by, else the host that the
+    /// message is for.
+    fn name_of(&self, flow: &Flow, payload: &Bytes) -> Option<ServerName<'static>> {
+        if let Some(number) = flow.server_name {
+            let name = self.addresses.server_names.name(number)?;
+            return ServerName::try_from(name.to_string()).ok();
         }
-        let remote = message.flow.remote;
-        match self.connections.wait(message) {
+        let message = Message::parse(payload.clone(), &self.options.limits).ok()?;
+        names::of_next_hop(&message)
+    }
+
+    fn write_on(&mut self, now: Now, id: ConnectionId, message: Waiting) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return self.give_up(now, message);
+        };
+        let flow = connection.flow();
+        let bytes = message.on_stream().clone();
+        if connection.writer.try_send(bytes.clone()).is_err() {
+            tracing::debug!(%flow, "a connection does not take what is sent, it is closed");
+            if !connection.writer.is_closed() {
+                self.tally.count(Count::Stuck);
+            }
+            self.close(now, id);
+            return self.give_up(now, message);
+        }
+        // Of what names the connection itself the endpoint knows that it is lost with it.
+        if message.flow.connection != Some(id) {
+            connection.unanswered.written(message);
+        }
+        tracing::trace!(%flow, length = bytes.len(), "sent");
+        self.taps.copy(now, flow, Direction::Out, &bytes);
+    }
+
+    fn open(&mut self, now: Now, peer: Peer, message: Waiting) {
+        if self.connections.len() >= self.options.max_connections && !self.make_room(now, None) {
+            return self.give_up(now, message);
+        }
+        match self.connections.wait(&peer, message) {
             Queued::Waits => {}
             Queued::Open => {
-                self.lines.spawn(tcp::open(
-                    remote,
-                    self.options.connect_timeout,
-                    self.to_self.clone(),
-                ));
+                let (options, driver) = (self.options.clone(), self.to_self.clone());
+                self.lines.spawn(stream::open(peer, options, driver));
             }
             Queued::Full(message) => self.give_up(now, message),
         }

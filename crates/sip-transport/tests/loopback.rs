@@ -362,19 +362,16 @@ async fn connection_that_never_says_anything_is_closed() {
 
 #[tokio::test]
 async fn connections_over_the_limit_are_closed() {
-    let options = TransportOptions {
+    let bounds = TransportOptions {
         max_connections: 1,
         ..TransportOptions::default()
     };
-    let (callee, _events) = node(1, options).await;
+    let (callee, _events) = node(1, bounds).await;
     let mut kept = TcpStream::connect(address(&callee, Transport::Tcp))
         .await
         .unwrap();
-    kept.write_all(b"\r\n\r\n").await.unwrap();
-    timeout(PATIENCE, kept.read_exact(&mut [0; 2]))
-        .await
-        .unwrap()
-        .unwrap();
+    kept.write_all(&options("127.0.0.1:1")).await.unwrap();
+    read_until(&mut kept, "\r\n\r\n").await;
     let mut refused = TcpStream::connect(address(&callee, Transport::Tcp))
         .await
         .unwrap();

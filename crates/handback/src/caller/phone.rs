@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use media_bridge::{MediaConfig, MediaPlane};
+use media_bridge::{MediaAddress, MediaConfig, MediaPlane};
 use sip_core::{
     Endpoint, EndpointConfig, Invitation, LegEvent, LegId, Response, Transport, TrunkRule,
 };
-use sip_transport::{Gate, LegEvents, Listen, Packet, SipHandle, Sockets, TransportOptions};
+use sip_transport::{Gate, LegEvents, Listen, Packet, SipHandle, Sockets, Tls, TransportOptions};
 use timebase::Clock;
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -41,6 +41,8 @@ pub struct PhoneOptions {
     pub media_ports: RangeInclusive<u16>,
     /// Whether calls can be taken on it; refused with 480 else.
     pub takes_calls: bool,
+    /// The certificates that calls over TLS are placed with; none can be placed without them.
+    pub tls: Option<Arc<Tls>>,
     /// Its clock.
     pub clock: Clock,
 }
@@ -79,9 +81,12 @@ impl Phone {
         let sockets = bind(options.address, options.port).await?;
         let media = MediaPlane::start(
             MediaConfig {
-                listen: options.address,
-                advertise: None,
+                addresses: vec![MediaAddress {
+                    listen: options.address,
+                    advertise: None,
+                }],
                 ports: options.media_ports,
+                dscp: 0,
                 shards: 1,
             },
             options.clock,
@@ -89,7 +94,11 @@ impl Phone {
         let (arrived, arrivals) = mpsc::channel(ARRIVALS);
         let endpoint = Endpoint::new(endpoint_config(), rand::random());
         let gate = gate(options.takes_calls, arrived);
-        let sip = sockets.run(endpoint, options.clock, gate, TransportOptions::default());
+        let transport = TransportOptions {
+            tls: options.tls,
+            ..TransportOptions::default()
+        };
+        let sip = sockets.run(endpoint, options.clock, gate, transport);
         Ok(Self {
             name: options.name,
             sip,

@@ -25,7 +25,7 @@ pub enum ResolveError {
     },
 }
 
-/// The transport and address that a URI leads to. Host names are looked up as addresses; the port is 5060 unless given.
+/// The transport and address that a URI leads to. Host names are looked up as addresses; the port is 5060 unless given, that of TLS 5061.
 ///
 /// # Errors
 /// When the URI is not SIP's or leads nowhere.
@@ -33,7 +33,6 @@ pub async fn resolve(
     uri: &str,
     preferred: Transport,
 ) -> Result<(Transport, SocketAddr), ResolveError> {
-    const DEFAULT_PORT: u16 = 5060;
     let parsed = Uri::parse(uri.as_bytes())
         .ok()
         .filter(Uri::is_sip)
@@ -45,9 +44,19 @@ pub async fn resolve(
         None => preferred,
         Some(name) if name == "udp" => Transport::Udp,
         Some(name) if name == "tcp" => Transport::Tcp,
+        Some(name) if name == "tls" => Transport::Tls,
         Some(name) => return Err(ResolveError::Transport(name)),
     };
-    let port = parsed.port().unwrap_or(DEFAULT_PORT);
+    // A sips URI is for TLS on every hop, whatever its transport parameter says (RFC 5630 §3.1.3).
+    let transport = if parsed.is_sips() {
+        Transport::Tls
+    } else {
+        transport
+    };
+    let port = parsed.port().unwrap_or(match transport {
+        Transport::Udp | Transport::Tcp => 5060,
+        Transport::Tls => 5061,
+    });
     if let Some(address) = parsed.host_ip() {
         return Ok((transport, SocketAddr::new(address, port)));
     }

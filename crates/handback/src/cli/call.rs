@@ -5,12 +5,13 @@ use std::io::{self, BufWriter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use sip_core::{Credentials, Transport};
-use sip_transport::{Direction, Packet};
+use sip_transport::{Direction, Packet, Tls, TlsMaterial};
 use timebase::{Clock, UnixMillis, wall_now};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -48,6 +49,21 @@ pub(super) struct Call {
     /// What to call over
     #[arg(long, default_value = "udp")]
     transport: Over,
+    /// The authorities that the server's certificate over TLS is judged by, in PEM; without it, the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Take any certificate over TLS
+    #[arg(long)]
+    insecure: bool,
+    /// The certificate to show over TLS, in PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// The oldest version of TLS to speak
+    #[arg(long, value_name = "VERSION", default_value = "1.2")]
+    tls_min: TlsMin,
     /// The user that digest challenges are answered as
     #[arg(long, value_name = "USER", requires = "password")]
     user: Option<String>,
@@ -84,6 +100,15 @@ pub(super) struct Call {
 enum Over {
     Udp,
     Tcp,
+    Tls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TlsMin {
+    #[value(name = "1.2")]
+    V12,
+    #[value(name = "1.3")]
+    V13,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -115,9 +140,12 @@ impl Call {
             .await
             .map_err(io::Error::other)?;
         let address = local_address(remote)?;
-        let phone = start("caller", SocketAddr::new(address, 0), MEDIA_PORTS, clock).await?;
+        let tls = self.tls()?;
+        let at = SocketAddr::new(address, 0);
+        let phone = start("caller", at, MEDIA_PORTS, (clock, &tls)).await?;
         let target = if self.answer_return {
-            Some(start("return", self.return_listen, RETURN_MEDIA_PORTS, clock).await?)
+            let at = self.return_listen;
+            Some(start("return", at, RETURN_MEDIA_PORTS, (clock, &tls)).await?)
         } else {
             None
         };
@@ -152,7 +180,29 @@ impl Call {
         match self.transport {
             Over::Udp => Transport::Udp,
             Over::Tcp => Transport::Tcp,
+            Over::Tls => Transport::Tls,
         }
+    }
+
+    /// The certificates and keys of calls over TLS.
+    fn tls(&self) -> io::Result<Arc<Tls>> {
+        let read = |path: &Option<PathBuf>| {
+            let Some(path) = path else {
+                return Ok(None);
+            };
+            let named = |error| io::Error::other(format!("{}: {error}", path.display()));
+            std::fs::read(path).map(Some).map_err(named)
+        };
+        let material = TlsMaterial {
+            certificate: read(&self.certificate)?,
+            key: read(&self.key)?,
+            ca: read(&self.ca)?,
+            allow_tls12: self.tls_min == TlsMin::V12,
+            insecure: self.insecure,
+            ..TlsMaterial::default()
+        };
+        let tls = Tls::new(&material).map_err(io::Error::other)?;
+        Ok(Arc::new(tls))
     }
 
     fn order(&self, audio: Bytes) -> Order {
@@ -223,7 +273,7 @@ async fn start(
     name: &'static str,
     at: SocketAddr,
     media_ports: std::ops::RangeInclusive<u16>,
-    clock: Clock,
+    (clock, tls): (Clock, &Arc<Tls>),
 ) -> io::Result<Phone> {
     let (address, port) = (at.ip(), at.port());
     let takes_calls = port != 0;
@@ -233,6 +283,7 @@ async fn start(
         port,
         media_ports,
         takes_calls,
+        tls: Some(Arc::clone(tls)),
         clock,
     })
     .await

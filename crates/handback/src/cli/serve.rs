@@ -35,7 +35,7 @@ impl Serve {
         }
         match self.serve(loaded.config).await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(Failure::Start(StartError::Directory(error))) => {
+            Err(Failure::Start(error @ (StartError::Directory(_) | StartError::Tls(_)))) => {
                 say_error(&error.to_string());
                 ExitCode::from(CONFIGURATION)
             }

@@ -112,17 +112,15 @@ impl<'a> Unique<'a> {
 
 /// Whether every socket of the gateway is out of the network's reach.
 fn is_loopback_only(config: &Config) -> bool {
-    let http = [
-        config.api.listen.ip(),
-        config.admin.listen.ip(),
-        config.media.listen,
-    ];
+    let http = [config.api.listen.ip(), config.admin.listen.ip()];
+    let media = config.media.listen.iter().copied();
     let sip = config
         .sip
         .listen
         .iter()
         .map(|listener| listener.address.ip());
     http.into_iter()
+        .chain(media)
         .chain(sip)
         .all(|address| address.is_loopback())
 }

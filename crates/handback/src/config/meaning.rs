@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use call_control::transfer::{AccountId, ReturnType, TransferType};
 
+use sip_transport::TlsPart;
+
 use super::checks;
 use super::section::Section;
 use super::types::{
     Account, Admin, Agent, AnswerWhen, Api, ApiKey, Codec, Config, Credentials, Digest,
     DigestAlgorithm, Handback, Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol,
-    ReferPolicy, Require, Secret, Sip, Step, Store, Tone, Transcribe, Transfer, Trunk,
-    Unauthenticated,
+    ReferPolicy, Require, Secret, Sip, SipTls, Step, Store, TlsVersion, Tone, Transcribe, Transfer,
+    Trunk, Unauthenticated,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -43,6 +45,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Config {
         }),
         handback: root.table("handback", handback),
         limits: root.table("limits", |section| Limits {
+            connections: section.number("connections", 4096, 1..=100_000),
+            connections_per_source: section.number("connections_per_source", 3072, 1..=100_000),
             calls: section.number("calls", 2400, ANY_POSITIVE),
             calls_per_second: section.number("calls_per_second", 500, ANY_POSITIVE),
             call_duration: section.word("call_duration", Duration::from_secs(4 * 3600)),
@@ -65,7 +69,7 @@ fn sip(section: &mut Section<'_>) -> Sip {
     let listen = [Protocol::Udp, Protocol::Tcp].map(|protocol| Listener { protocol, address });
     let sip = Sip {
         listen: section.some_words("listen", &listen, "names no listener"),
-        advertise: section.optional("advertise"),
+        advertise: section.one_or_more("advertise", &[]),
         realm: section.word("realm", "handback".to_owned()),
         udp_max: u16::try_from(section.number("udp_max", 1300, 0..=65_535)).unwrap_or(u16::MAX),
         users: section.some_words(
@@ -74,13 +78,25 @@ fn sip(section: &mut Section<'_>) -> Sip {
             "names no user; \"*\" takes any",
         ),
         unauthenticated: section.word("unauthenticated", Unauthenticated::Answer),
+        dscp: dscp(section, 24),
+        keep_alive: section.word("keep_alive", Duration::ZERO),
+        tls: section.table("tls", sip_tls),
     };
-    if let Some(advertise) = &sip.advertise
-        && !checks::is_host_and_port(advertise)
+    for advertise in &sip.advertise {
+        if !checks::is_host_and_port(advertise) {
+            section.error(
+                "advertise",
+                format!("{advertise:?} is not host or host:port"),
+            );
+        }
+    }
+    let listens = |listener: &&Listener| listener.protocol == Protocol::Tls;
+    if let Some(listener) = sip.listen.iter().find(listens)
+        && sip.tls.certificate.is_none()
     {
         section.error(
-            "advertise",
-            format!("{advertise:?} is not host or host:port"),
+            "tls.certificate_file",
+            format!("is needed for {listener} in sip.listen"),
         );
     }
     if sip.realm.contains(['"', '\\']) || sip.realm.chars().any(char::is_control) {
@@ -92,10 +108,38 @@ fn sip(section: &mut Section<'_>) -> Sip {
     sip
 }
 
+/// A differentiated services code point (RFC 2474).
+fn dscp(section: &mut Section<'_>, default: u32) -> u8 {
+    u8::try_from(section.number("dscp", default, 0..=63)).unwrap_or_default()
+}
+
+fn sip_tls(section: &mut Section<'_>) -> SipTls {
+    let tls = SipTls {
+        certificate: section.file("certificate_file"),
+        key: section
+            .file("key_file")
+            .map(|key| Secret::new(String::from_utf8_lossy(&key).into_owned())),
+        client_ca: section.file("client_ca_file"),
+        require_client_certificate: section.flag("require_client_certificate", false),
+        ca: section.file("ca_file"),
+        min_version: section.word("min_version", TlsVersion::V12),
+    };
+    if let Err(error) = tls.usable() {
+        let key = match error.part {
+            TlsPart::Certificate => "certificate_file",
+            TlsPart::Key => "key_file",
+            TlsPart::ClientCa => "client_ca_file",
+            TlsPart::Ca => "ca_file",
+        };
+        section.error(key, error.problem);
+    }
+    tls
+}
+
 fn media(section: &mut Section<'_>) -> Media {
     let media = Media {
-        listen: section.word("listen", LOOPBACK),
-        advertise: section.optional_word("advertise"),
+        listen: section.one_or_more("listen", &[LOOPBACK]),
+        advertise: section.one_or_more("advertise", &[]),
         ports: section.word(
             "ports",
             PortRange {
@@ -105,14 +149,34 @@ fn media(section: &mut Section<'_>) -> Media {
         ),
         codecs: section.some_words("codecs", &[Codec::Pcmu, Codec::Pcma], "names no codec"),
         timeout: section.word("timeout", Duration::from_secs(30)),
+        dscp: dscp(section, 46),
     };
-    if media.listen.is_unspecified() && media.advertise.is_none() {
-        section.error(
-            "advertise",
-            "must name an address when media.listen is not a single one",
-        );
+    if media.listen.is_empty() {
+        section.error("listen", "names no address");
+    }
+    one_of_a_family(section, "listen", &media.listen);
+    one_of_a_family(section, "advertise", &media.advertise);
+    for listen in &media.listen {
+        let told = |own: &IpAddr| own.is_ipv4() == listen.is_ipv4();
+        if listen.is_unspecified() && !media.advertise.iter().any(told) {
+            section.error(
+                "advertise",
+                format!(
+                    "must name an address of {listen}'s family: media.listen is not a single one"
+                ),
+            );
+        }
     }
     media
+}
+
+fn one_of_a_family(section: &Section<'_>, key: &str, addresses: &[IpAddr]) {
+    for is_ipv4 in [true, false] {
+        let of_family = addresses.iter().filter(|own| own.is_ipv4() == is_ipv4);
+        if of_family.count() > 1 {
+            section.error(key, "names two addresses of one family");
+        }
+    }
 }
 
 fn store(section: &mut Section<'_>) -> Store {

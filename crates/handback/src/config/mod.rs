@@ -6,6 +6,7 @@ mod checks;
 mod environment;
 mod meaning;
 mod section;
+mod tls;
 mod types;
 mod words;
 
@@ -20,8 +21,8 @@ use toml::Table;
 pub use types::{
     Account, Admin, Agent, AnswerWhen, Api, ApiKey, Codec, Config, Credentials, Digest,
     DigestAlgorithm, Handback, Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol,
-    ReferPolicy, Require, ReturnTarget, Secret, Sip, Step, Store, Tone, Transcribe, Transfer,
-    Trunk, Unauthenticated,
+    ReferPolicy, Require, ReturnTarget, Secret, Sip, SipTls, Step, Store, TlsVersion, Tone,
+    Transcribe, Transfer, Trunk, Unauthenticated,
 };
 
 use section::{Findings, Section};

@@ -186,6 +186,36 @@ impl<'a> Section<'a> {
         words
     }
 
+    /// One text, or a list of texts, each with a meaning of its own; the empty text is none.
+    pub(super) fn one_or_more<T: Word>(&mut self, key: &str, default: &[T]) -> Vec<T> {
+        let one = match self.given.get(key) {
+            Some(Value::String(text)) if !self.is_from_environment(key) => Some(text.clone()),
+            Some(_) => None,
+            None if default.len() < 2 => Some(default.first().map_or_else(String::new, T::show)),
+            None => None,
+        };
+        match one {
+            None => self.words(key, default),
+            Some(text) => {
+                self.take(key);
+                self.resolve(key, text.clone());
+                if text.is_empty() {
+                    return Vec::new();
+                }
+                let read = T::read(&text).map_err(|problem| self.error(key, problem));
+                read.ok().into_iter().collect()
+            }
+        }
+    }
+
+    /// The content of a file, of which the empty name means none.
+    pub(super) fn file(&mut self, key: &str) -> Option<Vec<u8>> {
+        let path = self.optional(key)?;
+        fs::read(&path)
+            .map_err(|error| self.error(key, format!("{path} cannot be read: {error}")))
+            .ok()
+    }
+
     /// A list of texts that must not be empty; `nothing` says what is missing then.
     pub(super) fn some_words<T: Word>(
         &mut self,

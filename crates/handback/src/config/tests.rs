@@ -307,7 +307,6 @@ fn port_ranges_and_listeners_have_a_form() {
         "127.0.0.1:5060",
         "udp://127.0.0.1",
         "udp://localhost:5060",
-        "tls://127.0.0.1:5061",
         "ws://1.2.3.4:5",
     ] {
         assert!(
@@ -318,6 +317,8 @@ fn port_ranges_and_listeners_have_a_form() {
     let listener = config("[sip]\nlisten = [\"tcp://[::1]:0\"]").sip.listen[0];
     assert_eq!(listener.to_string(), "tcp://[::1]:0");
     assert!(only_error("[sip]\nlisten = []").starts_with("sip.listen: "));
+    let scoped = only_error("[sip]\nlisten = [\"udp://[fe80::1%2]:5060\"]");
+    assert!(scoped.contains("scope id"), "{scoped}");
 }
 
 #[test]
@@ -572,4 +573,53 @@ fn text_that_is_not_toml_is_one_error_without_a_key() {
             .to_string()
             .contains("cannot be read")
     );
+}
+
+#[test]
+fn tls_listener_needs_a_certificate_and_files_are_named_by_their_key() {
+    let listen = "[sip]\nlisten = [\"tls://127.0.0.1:5061\"]\n";
+    let missing = only_error(listen);
+    assert!(
+        missing.starts_with("sip.tls.certificate_file: is needed for tls://127.0.0.1:5061"),
+        "{missing}"
+    );
+    let nowhere = only_error("[sip.tls]\nca_file = \"/nowhere/ca.pem\"");
+    assert!(
+        nowhere.starts_with("sip.tls.ca_file: /nowhere/ca.pem cannot be read"),
+        "{nowhere}"
+    );
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let not_pem = only_error(&format!("[sip.tls]\nca_file = \"{here}\""));
+    assert!(
+        not_pem.starts_with("sip.tls.ca_file: holds no"),
+        "{not_pem}"
+    );
+    let lonely = errors(&format!("[sip.tls]\ncertificate_file = \"{here}\""));
+    assert_eq!(
+        lonely,
+        ["sip.tls.key_file: a certificate needs its key"],
+        "{lonely:?}"
+    );
+    let version = only_error("[sip.tls]\nmin_version = \"1.1\"");
+    assert!(version.starts_with("sip.tls.min_version: "), "{version}");
+}
+
+#[test]
+fn media_have_one_address_or_one_of_each_family() {
+    let media = |text: &str| config(&format!("[media]\n{text}")).media;
+    assert_eq!(media("").listen, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+    let both = media("listen = [\"127.0.0.1\", \"::1\"]").listen;
+    assert_eq!(both.len(), 2);
+    for (text, key) in [
+        ("listen = [\"127.0.0.1\", \"127.0.0.2\"]", "media.listen: "),
+        ("listen = []", "media.listen: "),
+        ("listen = \"\"", "media.listen: "),
+        (
+            "listen = [\"0.0.0.0\", \"::\"]\nadvertise = \"192.0.2.1\"",
+            "media.advertise: ",
+        ),
+    ] {
+        let problem = only_error(&format!("[media]\n{text}"));
+        assert!(problem.starts_with(key), "{problem}");
+    }
 }

@@ -47,8 +47,8 @@ pub struct Node {
 pub struct Sip {
     /// The sockets that take calls.
     pub listen: Vec<Listener>,
-    /// `host[:port]` for Via and Contact behind NAT.
-    pub advertise: Option<String>,
+    /// `host[:port]` for Via and Contact behind NAT: names, and literal addresses for their own family.
+    pub advertise: Vec<String>,
     /// The realm of digest challenges.
     pub realm: String,
     /// Out-of-dialog requests over this many bytes go over TCP; 0 is never.
@@ -57,6 +57,38 @@ pub struct Sip {
     pub users: Vec<String>,
     /// What a source that belongs to no trunk hears.
     pub unauthenticated: Unauthenticated,
+    /// The code point that SIP packets are marked with; 0 is none.
+    pub dscp: u8,
+    /// How often connections that we opened get a keep-alive; zero is never.
+    pub keep_alive: Duration,
+    /// `[sip.tls]`
+    pub tls: SipTls,
+}
+
+/// `[sip.tls]`: the certificates of SIP over TLS, read from their files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SipTls {
+    /// Our certificate and those of its issuers, in PEM.
+    pub certificate: Option<Vec<u8>>,
+    /// Its private key, in PEM.
+    pub key: Option<Secret>,
+    /// The authorities of client certificates, in PEM; none is asked for without them.
+    pub client_ca: Option<Vec<u8>>,
+    /// Whether clients without a certificate are turned away.
+    pub require_client_certificate: bool,
+    /// The authorities of servers, in PEM; the system's where absent.
+    pub ca: Option<Vec<u8>>,
+    /// The oldest version spoken.
+    pub min_version: TlsVersion,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    V12,
+    /// TLS 1.3 (RFC 8446).
+    V13,
 }
 
 /// What a source that belongs to no trunk hears.
@@ -82,6 +114,7 @@ impl fmt::Display for Listener {
         let scheme = match self.protocol {
             Protocol::Udp => "udp",
             Protocol::Tcp => "tcp",
+            Protocol::Tls => "tls",
         };
         write!(f, "{scheme}://{}", self.address)
     }
@@ -94,21 +127,25 @@ pub enum Protocol {
     Udp,
     /// A byte stream.
     Tcp,
+    /// A byte stream inside TLS.
+    Tls,
 }
 
 /// `[media]`: where RTP is spoken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Media {
-    /// The address that RTP sockets are bound to.
-    pub listen: IpAddr,
-    /// The address that SDP names, behind NAT.
-    pub advertise: Option<IpAddr>,
+    /// The addresses that RTP sockets are bound to, one of a family at most.
+    pub listen: Vec<IpAddr>,
+    /// The addresses that SDP names, behind NAT, one of a family at most.
+    pub advertise: Vec<IpAddr>,
     /// The ports to use.
     pub ports: PortRange,
     /// Codecs in order of preference.
     pub codecs: Vec<Codec>,
     /// A call without RTP or RTCP for this long is over.
     pub timeout: Duration,
+    /// The code point that RTP and RTCP packets are marked with; 0 is none.
+    pub dscp: u8,
 }
 
 /// A range of ports, both ends inside.
@@ -221,6 +258,10 @@ pub enum Tone {
 /// `[limits]`: how much the node takes on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
+    /// SIP connections at once, in and out.
+    pub connections: u32,
+    /// SIP connections at once from one source.
+    pub connections_per_source: u32,
     /// Calls at once.
     pub calls: u32,
     /// New calls per second.

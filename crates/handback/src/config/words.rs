@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{
     AnswerWhen, Codec, DigestAlgorithm, Listener, PortRange, Protocol, ReferPolicy, Require,
-    ReturnTarget, Step, Tone, Transcribe, Unauthenticated,
+    ReturnTarget, Step, TlsVersion, Tone, Transcribe, Unauthenticated,
 };
 
 /// A text with a meaning: how it is read and how it is written.
@@ -51,6 +51,7 @@ words!(ReferPolicy { "allowed" => ReferPolicy::Allowed, "always" => ReferPolicy:
 words!(Tone { "eu" => Tone::Eu, "us" => Tone::Us, "none" => Tone::None });
 words!(Transcribe { "transcribe" => Transcribe::Transcribe, "stop" => Transcribe::Stop });
 words!(AnswerWhen { "connected" => AnswerWhen::Connected, "hello" => AnswerWhen::Hello, "media" => AnswerWhen::Media });
+words!(TlsVersion { "1.2" => TlsVersion::V12, "1.3" => TlsVersion::V13 });
 words!(Unauthenticated { "answer" => Unauthenticated::Answer, "silence" => Unauthenticated::Silence });
 
 impl Word for String {
@@ -122,22 +123,33 @@ impl Word for Listener {
     fn read(text: &str) -> Result<Self, String> {
         let wanted = || {
             format!(
-                "{text:?} is not a listener such as \"udp://127.0.0.1:5060\" or \"tcp://[::1]:5060\""
+                "{text:?} is not a listener such as \"udp://127.0.0.1:5060\" or \"tls://[::1]:5061\""
             )
         };
         let (scheme, address) = text.split_once("://").ok_or_else(wanted)?;
         let protocol = match scheme {
             "udp" => Protocol::Udp,
             "tcp" => Protocol::Tcp,
-            "tls" => return Err("tls:// is not in this version yet".to_owned()),
+            "tls" => Protocol::Tls,
             _ => return Err(wanted()),
         };
-        let address = address.parse().map_err(|_| wanted())?;
+        let address: SocketAddr = address.parse().map_err(|_| wanted())?;
+        unscoped(text, address)?;
         Ok(Self { protocol, address })
     }
 
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+/// An address with a zone means something on this machine only, and no SIP message can carry it (RFC 4007 §11.2).
+fn unscoped(text: &str, address: SocketAddr) -> Result<(), String> {
+    match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => {
+            Err(format!("{text:?} has a scope id, which SIP cannot carry"))
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => Ok(()),
     }
 }
 

@@ -185,6 +185,7 @@ async fn phone(
         port: 0,
         media_ports,
         takes_calls,
+        tls: None,
         clock,
     })
     .await

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::SecretString;
+use sip_transport::TransportFigures;
 use tokio::sync::mpsc;
 use transfer_api::{AdminState, NodeOrder, admin_router};
 
@@ -109,6 +110,7 @@ async fn figures(State(admin): State<Admin>) -> Response {
         );
         count("handback_sip_refused_total", counters.refused);
         count("handback_sip_stray_total", counters.stray);
+        sockets(&sip.figures());
     }
     match METRICS.get() {
         Some(Some(handle)) => {
@@ -120,6 +122,29 @@ async fn figures(State(admin): State<Admin>) -> Response {
                 .into_response()
         }
         Some(None) | None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+fn sockets(figures: &TransportFigures) {
+    let open = usize::try_from(figures.connections).unwrap_or(usize::MAX);
+    gauge("handback_sip_connections", open);
+    for (name, value) in [
+        ("handback_sip_connections_accepted_total", figures.accepted),
+        ("handback_sip_connections_refused_total", figures.refused),
+        ("handback_sip_connections_slow_total", figures.slow),
+        ("handback_sip_connections_idle_total", figures.idle),
+        ("handback_sip_connections_stuck_total", figures.stuck),
+        (
+            "handback_sip_tls_handshakes_failed_total",
+            figures.handshakes_failed,
+        ),
+        (
+            "handback_sip_datagrams_dropped_total",
+            figures.datagrams_dropped,
+        ),
+        ("handback_sip_accept_failed_total", figures.accept_failed),
+    ] {
+        count(name, value);
     }
 }
 

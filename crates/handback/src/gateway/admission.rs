@@ -12,7 +12,9 @@ use timebase::Now;
 use tokio::sync::{mpsc, watch};
 
 use super::call_task::{CallTask, Mailbox};
+use super::directory::advertised;
 use super::directory::{Trunk, TrunkSlot};
+use super::families;
 use super::identity;
 use super::live_calls::{CallHandle, Snapshot};
 use super::shared::{Rules, Shared};
@@ -127,14 +129,14 @@ fn start(
         legs,
         orders,
     };
-    let task = CallTask::new(Arc::clone(shared), Arc::clone(trunk), sip, call, mailbox);
+    let task = CallTask::new(Arc::clone(shared), Arc::clone(trunk), sip, call, mailbox)
+        .toward(families::caller(invitation));
     tokio::spawn(task.run(agent, snapshots, slot));
     Some(leg_events)
 }
 
 fn facts(trunk: &Trunk, rules: &Rules, invitation: &Invitation) -> Facts {
-    let host = rules.config.sip.advertise.clone();
-    let host = host.unwrap_or_else(|| invitation.flow.local.to_string());
+    let host = sip_core::sent_by(&advertised(&rules.config), &invitation.flow);
     Facts {
         leg: invitation.leg,
         trunk: invitation.trunk,

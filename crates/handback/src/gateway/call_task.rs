@@ -1,6 +1,7 @@
 //! The task that owns one call: it carries what happens to the machine, and what the machine wants
 //! to the planes. It decides nothing.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::directory::{Trunk, TrunkSlot};
+use super::families::Target;
 use super::live_calls::{Order, Snapshot, phase_name};
 use super::shared::Shared;
 use super::{agent_words, dial, identity, record, store_writes};
@@ -56,6 +58,10 @@ struct Media {
     sender: mpsc::Sender<MediaEvent>,
     handle: Option<Arc<MediaHandle>>,
     closed: bool,
+    /// Where the caller's will come from.
+    toward_caller: Option<IpAddr>,
+    /// Where a return target's will.
+    target: Target,
 }
 
 /// The call's entry among the live calls, which goes with its task whatever ends that.
@@ -94,6 +100,8 @@ impl CallTask {
             sender,
             handle: None,
             closed: false,
+            toward_caller: None,
+            target: Target::Unknown,
         };
         let lookups = JoinSet::new();
         Self {
@@ -107,6 +115,12 @@ impl CallTask {
             lookups,
             arrived_at: timebase::wall_now(),
         }
+    }
+
+    /// The same with the address that the caller wants its media at.
+    pub(super) fn toward(mut self, caller: IpAddr) -> Self {
+        self.media.toward_caller = Some(caller);
+        self
     }
 
     /// Runs the call to its end.
@@ -193,7 +207,10 @@ impl CallTask {
                 tracing::warn!(%error, "no port for the target's media");
                 Input::Media(MediaSaid::NoPort { side: Side::Target })
             }
-            Found::Hops(hops) => Input::Resolved(hops),
+            Found::Hops(hops) => {
+                self.target_found(&hops);
+                Input::Resolved(hops)
+            }
             Found::Heard(still) => Input::Media(MediaSaid::Heard(still)),
         };
         self.feed(input);
@@ -291,6 +308,7 @@ impl CallTask {
             outbound_proxy: self.trunk.outbound_proxy.clone(),
         };
         let sip = self.sip.clone();
+        self.media.target = Target::LookedFor;
         let (shared, trunk) = (Arc::clone(&self.shared), Arc::clone(&self.trunk));
         self.lookups.spawn(async move {
             let hops = dial::hops(uri, guard, sip).await;
@@ -415,17 +433,33 @@ impl CallTask {
         });
     }
 
+    /// The hops of a return are known: a port that waits for them can be opened.
+    fn target_found(&mut self, hops: &[Hop]) {
+        let awaited = self.media.target == Target::Awaited;
+        let toward = hops.first().map(|hop| hop.flow.remote.ip());
+        self.media.target = Target::Found(toward);
+        if awaited {
+            self.open_media(Side::Target);
+        }
+    }
+
     fn open_media(&mut self, side: Side) {
         match (side, &self.media.handle) {
             (Side::Caller, _) => {
                 let (shared, events) = (Arc::clone(&self.shared), self.media.sender.clone());
+                let toward = self.media.toward_caller;
                 self.lookups
-                    .spawn(async move { Found::Media(shared.media.open(events).await) });
+                    .spawn(async move { Found::Media(shared.media.open(toward, events).await) });
+            }
+            // Whether IPv4 or IPv6 is spoken with it turns out when it is found.
+            (Side::Target, Some(_)) if self.media.target == Target::LookedFor => {
+                self.media.target = Target::Awaited;
             }
             (Side::Target, Some(handle)) => {
                 let handle = Arc::clone(handle);
+                let toward = self.media.target.address();
                 self.lookups
-                    .spawn(async move { Found::Target(handle.open_target().await) });
+                    .spawn(async move { Found::Target(handle.open_target(toward).await) });
             }
             (Side::Target, None) => {
                 self.lookups

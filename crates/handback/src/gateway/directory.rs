@@ -11,7 +11,8 @@ use call_control::{Fallback, Peer, Policy};
 use ipnet::IpNet;
 use media_core::Tone;
 use sip_core::{
-    Algorithm, Credentials, DigestUser, EndpointConfig, TrunkId, TrunkRule, Unauthenticated,
+    Advertised, Algorithm, Credentials, DigestUser, EndpointConfig, TrunkId, TrunkRule,
+    Unauthenticated,
 };
 use transfer_api::{Account, Accounts, AccountsError, ApiKey, ReturnTarget, TargetRules};
 
@@ -136,7 +137,7 @@ impl Directory {
 pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
     let trunks = config.accounts.iter().flat_map(|account| &account.trunks);
     EndpointConfig {
-        advertise: config.sip.advertise.clone(),
+        advertise: advertised(config),
         realm: config.sip.realm.clone(),
         users: config.sip.users.clone(),
         trunks: trunks.map(trunk_rule).collect(),
@@ -148,6 +149,12 @@ pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
         user_agent: concat!("handback/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..EndpointConfig::default()
     }
+}
+
+/// The addresses that peers are told; each was checked when the configuration was read.
+pub(super) fn advertised(config: &Config) -> Vec<Advertised> {
+    let own = config.sip.advertise.iter();
+    own.filter_map(|text| text.parse().ok()).collect()
 }
 
 fn trunk_rule(trunk: &config::Trunk) -> TrunkRule {

@@ -6,6 +6,7 @@ mod agent_words;
 mod call_task;
 mod dial;
 mod directory;
+mod families;
 mod http;
 mod identity;
 mod live_calls;
@@ -15,14 +16,16 @@ mod store_writes;
 mod trunk_health;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use media_bridge::{MediaCensus, MediaConfig, MediaPlane};
-use sip_core::{Census, Counters, Endpoint, Transport};
-use sip_transport::{Listen, Packet, SendError, SipHandle, Sockets, TransportOptions};
+use media_bridge::{MediaAddress, MediaCensus, MediaConfig, MediaPlane};
+use sip_core::{Advertised, Census, Counters, Endpoint, Transport};
+use sip_transport::{
+    Listen, Packet, SendError, SipHandle, Sockets, Tls, TlsError, TransportOptions,
+};
 use timebase::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -31,7 +34,7 @@ use transfer_api::{ApiState, NodeOrder, OwnAddresses};
 use transfer_store::{EncryptionKey, Store, StoreError, StoreOptions};
 
 use crate::config::{Config, Protocol};
-use directory::{Directory, DirectoryError, endpoint_config};
+use directory::{Directory, DirectoryError, advertised, endpoint_config};
 pub use live_calls::{CallHandle, LiveCalls, Order, Snapshot};
 use shared::{Rules, Shared};
 use trunk_health::TrunkHealth;
@@ -53,6 +56,9 @@ pub enum StartError {
     /// An encryption key of another length than 32 bytes.
     #[error("store.encryption_key_file: not a key of 32 bytes")]
     EncryptionKey,
+    /// A certificate or key that is not usable.
+    #[error("sip.tls: {0}")]
+    Tls(#[from] TlsError),
     /// An address that cannot be listened on.
     #[error("{key}: {what}: {error}")]
     Listen {
@@ -92,6 +98,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let store = open_store(&config).await?;
     recover(&store, &config.node.name).await;
     let media = MediaPlane::start(media_config(&config), clock).map_err(StartError::Media)?;
+    let tls = config.sip.tls.usable()?;
     let sockets = bind_sip(&config).await?;
     let api = listen("api.listen", config.api.listen).await?;
     let admin = listen("admin.listen", config.admin.listen).await?;
@@ -121,7 +128,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         own: own_now,
         sip: OnceLock::new(),
     });
-    let sip = run_sip(sockets, &shared, config);
+    let sip = run_sip(sockets, &shared, config, tls);
     own.send_replace(Arc::new(own_addresses(&sip, config)));
 
     let (api_address, api_router) = (local_address(&api)?, transfer_api::router(state));
@@ -148,10 +155,16 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
 }
 
 /// Starts the SIP driver with the door of the gateway.
-fn run_sip(sockets: Sockets, shared: &Arc<Shared>, config: &Config) -> SipHandle {
+fn run_sip(sockets: Sockets, shared: &Arc<Shared>, config: &Config, tls: Arc<Tls>) -> SipHandle {
     let endpoint = Endpoint::new(endpoint_config(config), rand::random());
     let options = TransportOptions {
         udp_max: config.sip.udp_max.into(),
+        tls: Some(tls),
+        dscp: config.sip.dscp,
+        keep_alive: config.sip.keep_alive,
+        max_connections: usize::try_from(config.limits.connections).unwrap_or(usize::MAX),
+        max_connections_per_source: usize::try_from(config.limits.connections_per_source)
+            .unwrap_or(usize::MAX),
         ..TransportOptions::default()
     };
     let gate = admission::gate(Arc::clone(shared));
@@ -223,14 +236,16 @@ impl Gateway {
         self.sip.tap(capacity).await
     }
 
-    /// Puts another configuration's accounts, trunks, limits and hand-back rules in force; live calls
-    /// keep theirs. Listeners, store and media ports stay as they are.
+    /// Puts another configuration's accounts, trunks, limits, hand-back rules and certificates in force;
+    /// live calls and open connections keep theirs. Listeners, store and media ports stay as they are.
     ///
     /// # Errors
     /// What is wrong with the new one; the old one stays in force then.
-    pub fn reload(&self, config: Config) -> Result<(), DirectoryError> {
+    pub fn reload(&self, config: Config) -> Result<(), StartError> {
+        let tls = config.sip.tls.usable()?;
         let directory = Directory::new(&config, Some(&self.shared.rules().directory))?;
-        if self.sip.reconfigure(endpoint_config(&config)).is_err() {
+        if self.sip.set_tls(tls).is_err() || self.sip.reconfigure(endpoint_config(&config)).is_err()
+        {
             tracing::warn!("the SIP driver did not take the new configuration");
         }
         self.accounts.send_replace(directory.accounts());
@@ -330,11 +345,27 @@ async fn sweep(store: Store) {
 
 fn media_config(config: &Config) -> MediaConfig {
     MediaConfig {
-        listen: config.media.listen,
-        advertise: config.media.advertise,
+        addresses: media_addresses(config),
+        dscp: config.media.dscp,
         ports: config.media.ports.first..=config.media.ports.last,
         shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     }
+}
+
+fn media_addresses(config: &Config) -> Vec<MediaAddress> {
+    let told = |listen: &IpAddr| {
+        let advertised = config.media.advertise.iter();
+        advertised
+            .copied()
+            .find(|own| own.is_ipv4() == listen.is_ipv4())
+    };
+    let listens = config.media.listen.iter();
+    listens
+        .map(|listen| MediaAddress {
+            listen: *listen,
+            advertise: told(listen),
+        })
+        .collect()
 }
 
 async fn bind_sip(config: &Config) -> Result<Sockets, StartError> {
@@ -346,6 +377,7 @@ async fn bind_sip(config: &Config) -> Result<Sockets, StartError> {
             transport: match listener.protocol {
                 Protocol::Udp => Transport::Udp,
                 Protocol::Tcp => Transport::Tcp,
+                Protocol::Tls => Transport::Tls,
             },
             address: listener.address,
         })
@@ -381,15 +413,24 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
 }
 
 fn own_addresses(sip: &SipHandle, config: &Config) -> OwnAddresses {
-    let names = config.sip.advertise.as_ref().and_then(|advertise| {
-        let uri = sip_message::Uri::parse(format!("sip:{advertise}").as_bytes()).ok()?;
-        let host = String::from_utf8_lossy(uri.host())
-            .trim_matches(['[', ']'])
-            .to_owned();
-        Some((host, uri.port().unwrap_or(5060)))
-    });
+    let bare = |own: &Advertised| own.host().trim_matches(['[', ']']).to_owned();
+    let ports = |own: &Advertised| match own.port() {
+        Some(port) => vec![port],
+        None => sip
+            .listeners()
+            .iter()
+            .map(|l| l.address.port())
+            .chain([5060])
+            .collect(),
+    };
+    let mut names: Vec<(String, u16)> = advertised(config)
+        .iter()
+        .flat_map(|own| ports(own).into_iter().map(|port| (bare(own), port)))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
     OwnAddresses {
         sockets: sip.local_addresses(),
-        names: names.into_iter().collect(),
+        names,
     }
 }

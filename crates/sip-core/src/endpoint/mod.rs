@@ -15,6 +15,7 @@ use timebase::{Now, earliest};
 
 use crate::config::EndpointConfig;
 use crate::ended::{Census, Counters, Ended};
+use crate::flow::ConnectionId;
 use crate::leg::Leg;
 use crate::ping;
 use crate::stack::{Context, Stack};
@@ -117,6 +118,16 @@ impl Endpoint {
                 + table.server_requests,
             invitations: self.waiting.len(),
         }
+    }
+
+    /// Whether a dialog or a transaction is on a connection, so that it is to stay open.
+    #[must_use]
+    pub fn uses(&self, connection: ConnectionId) -> bool {
+        self.legs.values().any(|leg| leg.is_on(connection))
+            || self
+                .stack
+                .table
+                .any(|context| context.flow.connection == Some(connection))
     }
 
     /// What the endpoint has counted.

@@ -23,7 +23,7 @@ impl Endpoint {
                 if message.is_request() {
                     self.request(now, flow, &message);
                 } else {
-                    self.any_response(now, &message);
+                    self.any_response(now, flow, &message);
                 }
             }
             Err(error) => self.unparseable(flow, &error),

@@ -4,6 +4,7 @@ use sip_message::{Message, Method};
 use timebase::Now;
 
 use super::Endpoint;
+use crate::flow::Flow;
 use crate::leg::response_tag;
 use crate::ping;
 use crate::stack::{Purpose, Reply};
@@ -11,7 +12,12 @@ use crate::transaction::TxId;
 
 impl Endpoint {
     /// A response from the network.
-    pub(super) fn any_response(&mut self, now: Now, response: &Message) {
+    pub(super) fn any_response(&mut self, now: Now, flow: Flow, response: &Message) {
+        if flow.connection.is_some()
+            && let Some(tx) = self.stack.table.awaiting(response)
+        {
+            self.stack.came_by(tx, flow);
+        }
         let extra_via = response.vias().nth(1).is_some();
         if extra_via || self.stack.table.handle_response(now, response).is_none() {
             self.stack.counters.stray += 1;

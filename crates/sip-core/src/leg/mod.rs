@@ -147,6 +147,12 @@ impl Leg {
         }
     }
 
+    /// Whether the leg's dialog goes over a connection.
+    pub(crate) fn is_on(&self, connection: ConnectionId) -> bool {
+        self.dialog()
+            .is_some_and(|dialog| dialog.flow.connection == Some(connection))
+    }
+
     /// A connection was closed.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
         let dialog = match &mut self.phase {

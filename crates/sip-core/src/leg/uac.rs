@@ -7,7 +7,7 @@ use timebase::Now;
 use super::session::Up;
 use super::{Leg, Phase};
 use crate::answers::{
-    ALLOW, SDP, SUPPORTED, allows_refer, reasons_of, sdp_of, with_headers, with_sdp,
+    ALLOW, SDP, SUPPORTED, allows_refer, asks_for_sips, reasons_of, sdp_of, with_headers, with_sdp,
 };
 use crate::config::Credentials;
 use crate::dialog::{Dialog, tag_of, tagged};
@@ -69,7 +69,8 @@ impl Leg {
         let tag = Bytes::from(stack.ids.tag());
         let call_id = Bytes::from(stack.ids.call_id());
         let caller = NameAddr::parse(place.from.clone()).ok();
-        let contact = stack.contact(&place.flow, caller.as_ref().map(NameAddr::uri));
+        let sips = asks_for_sips(&place.uri, place.route.as_ref());
+        let contact = stack.contact(&place.flow, caller.as_ref().map(NameAddr::uri), sips);
         let cseq = 1;
         let request = invitation(stack, &place, &tag, &call_id, &contact, cseq);
         let tx = stack.send(now, place.flow, request, Purpose::Invite, Some(place.leg))?;
@@ -144,9 +145,9 @@ impl Leg {
         };
         match (reply.status, &reply.message) {
             (200..=299, Some(response)) => {
-                let request = stack.client(tx).map(|client| client.request.clone());
-                let dialog = request.and_then(|request| {
-                    Dialog::calling(&request, response, calling.flow, calling.contact.clone())
+                let dialog = stack.client(tx).and_then(|client| {
+                    let contact = calling.contact.clone();
+                    Dialog::calling(&client.request, response, client.flow, contact)
                 });
                 match dialog {
                     Some(dialog) => self.answered(now, stack, tx, dialog, response),

@@ -8,7 +8,7 @@ use timebase::{Now, earliest};
 
 use super::session::Up;
 use super::{Leg, Phase};
-use crate::answers::{ALLOW, SUPPORTED, reasons_of, with_headers, with_sdp};
+use crate::answers::{ALLOW, SUPPORTED, came_by_sips, reasons_of, with_headers, with_sdp};
 use crate::dialog::Dialog;
 use crate::ended::Ended;
 use crate::stack::{Incoming, Stack};
@@ -94,7 +94,8 @@ impl Leg {
     pub(crate) fn admit(now: Now, stack: &mut Stack, invitation: &Invitation) -> Option<Self> {
         let tag = Bytes::from(stack.ids.tag());
         let target = invitation.request.target().ok();
-        let contact = stack.contact(&invitation.flow, target.as_ref());
+        let sips = came_by_sips(&invitation.request);
+        let contact = stack.contact(&invitation.flow, target.as_ref(), sips);
         let dialog = Dialog::answering(&invitation.request, &tag, invitation.flow, contact)?;
         let incoming = stack.serve(
             now,

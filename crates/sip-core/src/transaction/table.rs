@@ -194,6 +194,11 @@ impl<C: Clone> Table<C> {
         Some(id)
     }
 
+    /// The transaction whose request a response answers.
+    pub fn awaiting(&self, response: &Message) -> Option<TxId> {
+        self.by_key.get(&Key::client(response)?).copied()
+    }
+
     /// Takes a request that belongs to an open transaction: its repetition, or an INVITE's ACK.
     /// `None`: it is new, and for the transaction user.
     pub fn handle_request(&mut self, now: Now, request: &Message) -> Option<TxId> {
@@ -300,6 +305,11 @@ impl<C: Clone> Table<C> {
         let mut found: Vec<TxId> = found.map(|(id, _)| *id).collect();
         found.sort_unstable();
         found
+    }
+
+    /// Whether `wanted` accepts the context of some transaction. Looks at all of them, as [`Self::find`].
+    pub fn any(&self, wanted: impl Fn(&C) -> bool) -> bool {
+        self.entries.values().any(|entry| wanted(&entry.context))
     }
 
     /// Does what is due.

@@ -122,7 +122,7 @@ impl Line {
         let (media_sender, media_events) = mpsc::channel(MEDIA_EVENTS);
         let media = phone
             .media
-            .open(media_sender)
+            .open(None, media_sender)
             .await
             .map_err(|error| error.to_string())?;
         let rtp = media.address(Side::Caller).ok_or("no media address")?;
