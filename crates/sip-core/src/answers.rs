@@ -10,9 +10,10 @@ use crate::flow::{Flow, Transport};
 use crate::vocabulary::{Body, Header, ReasonValue, Reliability};
 
 /// The methods that we take.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO, UPDATE";
-/// The extensions that we speak: RFC 4488.
-pub(crate) const SUPPORTED: &str = "norefersub";
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO, UPDATE, PRACK";
+/// The extensions that we speak: RFC 3262, RFC 4488, RFC 4028.
+pub(crate) const SUPPORTED: &str = "100rel, norefersub, timer";
 /// The bodies that we understand in an INVITE.
 pub(crate) const ACCEPT: &str = "application/sdp, multipart/mixed";
 /// The type of session descriptions.
@@ -220,11 +221,20 @@ pub(crate) fn reasons_of(message: &Message) -> Vec<ReasonValue> {
 
 /// Whether the sender takes REFER: no Allow header, or one that names it; `None` without Allow.
 pub(crate) fn allows_refer(message: &Message) -> Option<bool> {
+    allows(message, &Method::Refer)
+}
+
+/// Whether the sender takes UPDATE; `None` without Allow.
+pub(crate) fn allows_update(message: &Message) -> Option<bool> {
+    allows(message, &Method::Update)
+}
+
+fn allows(message: &Message, method: &Method) -> Option<bool> {
     message.fields_named(HeaderName::Allow).next()?;
     Some(
         message
             .values(HeaderName::Allow)
-            .any(|method| method.as_ref() == Method::Refer.as_str().as_bytes()),
+            .any(|allowed| allowed.as_ref() == method.as_str().as_bytes()),
     )
 }
 

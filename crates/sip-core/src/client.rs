@@ -21,6 +21,10 @@ pub(crate) struct Client {
     pub(crate) flow: Flow,
     /// The ACKs of its 2xx, one for each fork.
     pub(crate) acks: SmallVec<[Ack; 1]>,
+    /// The latest sequence number of requests of ours in each early dialog, by its tag.
+    pub(crate) forks: SmallVec<[(Bytes, u32); 1]>,
+    /// Its connection was lost, and it was sent over another one.
+    pub(crate) rescued: bool,
 }
 
 /// The ACK of a 2xx, sent again with every repetition of that.

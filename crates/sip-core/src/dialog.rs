@@ -127,6 +127,19 @@ impl Dialog {
         }
     }
 
+    /// The early dialog is confirmed by the response that made `other`: that one's routes and target
+    /// count, RFC 3261 §13.2.2.4.
+    pub(crate) fn confirm(&mut self, other: Self) {
+        self.routes = other.routes;
+        self.remote_target = other.remote_target;
+        self.remote_party = other.remote_party;
+    }
+
+    /// Requests of ours have been sent in the dialog up to this number.
+    pub(crate) fn skip_to(&mut self, number: u32) {
+        self.local_cseq = self.local_cseq.max(number);
+    }
+
     /// The next sequence number of our requests.
     pub(crate) fn next_cseq(&mut self) -> u32 {
         self.local_cseq = self.local_cseq.saturating_add(1);

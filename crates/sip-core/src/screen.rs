@@ -41,6 +41,7 @@ pub(crate) fn invite(config: &EndpointConfig, request: &Message) -> Result<Passe
         Some(name) => Some(required(request, name)?),
         None => None,
     };
+    crate::leg::too_small(config, request).map_or(Ok(()), Err)?;
     Ok(Passed { offer, correlation })
 }
 

@@ -1,5 +1,7 @@
 //! What all legs share: the transaction layer, identifiers, configuration, and the queue of outputs.
 
+mod again;
+
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
@@ -11,7 +13,6 @@ use crate::answers::{self, with_headers};
 use crate::client::{Ack, Client};
 use crate::config::EndpointConfig;
 use crate::dialog::Dialog;
-use crate::digest;
 use crate::ended::Counters;
 use crate::flow::{ConnectionId, Flow, Transport};
 use crate::ids::Ids;
@@ -47,6 +48,12 @@ pub(crate) enum Purpose {
     Notify,
     /// INFO.
     Info,
+    /// UPDATE with an offer.
+    Update,
+    /// UPDATE that refreshes the session.
+    Refresh,
+    /// PRACK.
+    Prack,
     /// OPTIONS outside every dialog.
     Ping(PingId),
 }
@@ -296,18 +303,9 @@ impl Stack {
             request,
             flow,
             acks: Default::default(),
+            forks: Default::default(),
+            rescued: false,
         };
-        self.begin(now, client)
-    }
-
-    /// Sends the request of a failed transaction again over another path.
-    pub(crate) fn send_elsewhere(&mut self, now: Now, tx: TxId, flow: Flow) -> Option<TxId> {
-        let mut client = self.clients.get(&tx)?.clone();
-        let via = self.via(&flow);
-        client.request = client
-            .request
-            .with_first_value(HeaderName::Via, via.as_bytes());
-        client.flow = flow;
         self.begin(now, client)
     }
 
@@ -357,24 +355,6 @@ impl Stack {
         self.clients.remove(&tx);
     }
 
-    /// Sends the request of a challenged transaction again with credentials, RFC 3261 §22.2.
-    pub(crate) fn send_again(
-        &mut self,
-        now: Now,
-        tx: TxId,
-        cseq: u32,
-        credentials: &[digest::Authorization],
-    ) -> Option<TxId> {
-        let mut client = self.clients.get(&tx)?.clone();
-        if let Purpose::Refer(id) = &mut client.purpose {
-            *id = cseq;
-        }
-        let via = self.via(&client.flow);
-        client.request = answers::again(&client.request, cseq, via.as_bytes(), credentials);
-        client.acks.clear();
-        self.begin(now, client)
-    }
-
     /// Acknowledges a 2xx, RFC 3261 §13.2.2.4; the ACK is kept for its repetitions.
     pub(crate) fn acknowledge(
         &mut self,
@@ -407,51 +387,6 @@ impl Stack {
         builder
             .copy(&client.request, HeaderName::Authorization)
             .copy(&client.request, HeaderName::ProxyAuthorization)
-    }
-
-    /// Sends the ACK of a 2xx that came again. `false`: it has none yet.
-    pub(crate) fn acknowledge_again(&mut self, tx: TxId, tag: &[u8]) -> bool {
-        let acks = self.clients.get(&tx).map(|client| &client.acks);
-        let ack = acks.and_then(|acks| acks.iter().find(|ack| ack.tag == tag));
-        let Some(Ack { flow, bytes, .. }) = ack.cloned() else {
-            return false;
-        };
-        self.transmit(flow, bytes);
-        true
-    }
-
-    /// A connection was closed: what may still have to be sent over it takes another.
-    pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
-        for client in self.clients.values_mut() {
-            client.disconnect(connection);
-        }
-    }
-
-    /// Ends a dialog that nobody wants: the 2xx of another fork, or of a leg that is gone.
-    pub(crate) fn abandon(&mut self, now: Now, tx: TxId, response: &Message) {
-        let Some(client) = self.clients.get(&tx) else {
-            return;
-        };
-        let contact = client
-            .request
-            .header(HeaderName::Contact)
-            .unwrap_or_default();
-        let contact = Bytes::from(contact.into_owned());
-        let Some(mut dialog) = Dialog::calling(&client.request, response, client.flow, contact)
-        else {
-            return;
-        };
-        let cseq = client
-            .request
-            .cseq()
-            .map(|cseq| cseq.number)
-            .unwrap_or_default();
-        let inside = client.purpose == Purpose::Reinvite;
-        self.acknowledge(tx, &dialog, cseq, None);
-        // The dialog of a re-INVITE has had its BYE already.
-        if !inside {
-            self.bye(now, &mut dialog, &[], None);
-        }
     }
 
     /// Sends BYE, RFC 3261 §15.1.1.

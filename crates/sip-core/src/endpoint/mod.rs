@@ -61,7 +61,9 @@ impl Endpoint {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Received { flow, message } => self.receive(now, flow, message),
-            Input::ConnectionClosed { connection, .. } => self.connection_closed(connection),
+            Input::ConnectionClosed { connection, remote } => {
+                self.connection_closed(connection, remote);
+            }
             Input::SendFailed { flow, payload } => self.send_failed(flow, payload),
             Input::Admit(invitation) => self.admit(now, &invitation),
             Input::Refuse {

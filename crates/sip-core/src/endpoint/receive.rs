@@ -1,5 +1,7 @@
 //! What comes in from the network, sorted: responses, repetitions, requests inside dialogs and new ones.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use sip_message::{Limits, Message, Method, ParseError};
 use timebase::Now;
@@ -9,7 +11,8 @@ use crate::answers;
 use crate::config::Unauthenticated;
 use crate::dialog::tag_of;
 use crate::flow::{ConnectionId, Flow};
-use crate::stack::Stack;
+use crate::stack::{Context, Purpose, Stack};
+use crate::transaction::TxId;
 use crate::trunks;
 use crate::vocabulary::{LegId, Response};
 
@@ -158,24 +161,48 @@ impl Endpoint {
         }
     }
 
-    /// A closed connection: what waited for a response on it has failed, what was to be answered
-    /// on it goes to the address that the Via names (RFC 3261 §18.2.2), and legs find another.
-    pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
+    /// A closed connection: what waits for a response on it is sent over another one, or has failed
+    /// (RFC 3261 §17.1.4); what was to be answered on it goes to the address that the Via names
+    /// (§18.2.2); and legs find another. A request that named no connection may have gone over any
+    /// to its peer (RFC 5923).
+    pub(super) fn connection_closed(&mut self, connection: ConnectionId, remote: SocketAddr) {
         for leg in self.legs.values_mut() {
             leg.disconnect(connection);
         }
-        let waiting = self
-            .stack
-            .table
-            .find(|context| context.flow.connection == Some(connection));
-        for tx in waiting {
+        let is_on_it = |context: &Context| match context.flow.connection {
+            Some(named) => named == connection,
+            None => context.flow.transport.reliable() && context.flow.remote == remote,
+        };
+        for tx in self.stack.table.find(is_on_it) {
             if self.stack.client(tx).is_some() {
-                self.stack.table.handle_failure(tx);
+                self.request_lost(tx);
             } else if let Some(context) = self.stack.table.context_mut(tx) {
                 context.flow = context.fallback;
             }
         }
         self.stack.disconnect(connection);
+    }
+
+    /// The connection of a request of ours is gone. A new call that nobody has answered yet fails,
+    /// for its next hop to be tried; everything else is sent once more over a new connection.
+    fn request_lost(&mut self, tx: TxId) {
+        let Some(client) = self.stack.client(tx) else {
+            return;
+        };
+        if !self.stack.table.awaits_answer(tx) {
+            return;
+        }
+        let begins = matches!(client.purpose, Purpose::Invite | Purpose::Cancel);
+        let unheard = client.purpose == Purpose::Invite && !self.stack.table.can_cancel(tx);
+        let flow = client.flow.unconnected();
+        let leg = client.leg.filter(|_| !begins);
+        let next = leg.and_then(|leg| self.legs.get(&leg)?.next_flow());
+        let next = next
+            .filter(|flow| flow.transport.reliable())
+            .unwrap_or(flow);
+        if unheard || !self.stack.rescue(tx, next) {
+            self.stack.table.handle_failure(tx);
+        }
     }
 
     /// Bytes that could not be sent, RFC 3261 §17.1.4 and §18.4.

@@ -1,10 +1,16 @@
 //! The leg: one INVITE dialog, or the attempt at one, from the first INVITE to [`LegEvent::Ended`].
 //!
-//! A leg is arriving or calling first (`uas`, `uac`), then up (`session`, with `offers` and `refer`).
+//! A leg is arriving or calling first (`uas` with `reliable`, `uac` with `early`), then up (`session`
+//! with `session_timer` and `refer`). In every phase `offers` and `negotiate` keep offers and answers.
 
+mod early;
+mod negotiate;
 mod offers;
 mod refer;
+mod reliable;
+mod requests;
 mod session;
+mod session_timer;
 mod uac;
 mod uas;
 
@@ -12,23 +18,25 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use sip_message::{Message, Method, StartLine};
+use sip_message::{Message, Method};
 use timebase::Now;
 
+pub(crate) use session_timer::too_small;
 pub(crate) use uac::{Calling, response_tag};
 pub(crate) use uas::Arriving;
 
-use crate::answers::{ALLOW, SUPPORTED, allows_refer, with_headers};
+use crate::answers::{ALLOW, allows_refer, allows_update};
 use crate::config::Credentials;
-use crate::dialog::Dialog;
+use crate::dialog::{Dialog, tag_of};
 use crate::digest;
 use crate::ended::Ended;
 use crate::flow::{ConnectionId, Flow};
 use crate::screen;
-use crate::stack::{Incoming, Purpose, Reply, Stack};
-use crate::transaction::TxId;
+use crate::stack::{Incoming, Stack};
 use crate::vocabulary::{Command, Header, LegEvent, LegId, Response, TrunkId};
-use session::Up;
+use offers::Session;
+use requests::Extra;
+use session::{Life, Up};
 
 /// One leg.
 #[derive(Debug)]
@@ -51,16 +59,9 @@ pub(crate) struct Leg {
     peers: Vec<IpNet>,
     digest: digest::Client,
     allows_refer: bool,
+    /// The peer's latest Allow header names UPDATE.
+    allows_update: bool,
     phase: Phase,
-}
-
-/// What a request inside a dialog has besides the usual.
-#[derive(Clone, Copy, Debug, Default)]
-struct Extra<'a> {
-    /// Whether it has Contact, Allow and Supported.
-    contact: bool,
-    headers: &'a [Header],
-    body: Option<(&'a str, &'a Bytes)>,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,8 @@ impl Leg {
         match &self.phase {
             Phase::Arriving(arriving) => arriving.poll_timeout(),
             Phase::Up(up) => up.poll_timeout(),
-            Phase::Calling(_) | Phase::Ended(_) => None,
+            Phase::Calling(calling) => calling.early.poll_timeout(),
+            Phase::Ended(_) => None,
         }
     }
 
@@ -87,7 +89,8 @@ impl Leg {
         match &mut self.phase {
             Phase::Arriving(_) => self.arriving_timeout(now, stack),
             Phase::Up(_) => self.session_timeout(now, stack),
-            Phase::Calling(_) | Phase::Ended(_) => {}
+            Phase::Calling(_) => self.offers_timeout(now, stack),
+            Phase::Ended(_) => {}
         }
     }
 
@@ -128,16 +131,35 @@ impl Leg {
 
     fn dialog(&self) -> Option<&Dialog> {
         match &self.phase {
-            Phase::Arriving(arriving) => Some(&arriving.dialog),
-            Phase::Up(up) => Some(&up.dialog),
+            Phase::Arriving(arriving) => Some(&arriving.session.dialog),
+            Phase::Up(up) => Some(&up.session.dialog),
             Phase::Ended(dialog) => dialog.as_deref(),
             Phase::Calling(_) => None,
         }
     }
 
+    /// The dialog with its offers; of several early ones, the one that is dealt with now.
+    fn session(&self) -> Option<&Session> {
+        match &self.phase {
+            Phase::Arriving(arriving) => Some(&arriving.session),
+            Phase::Up(up) => Some(&up.session),
+            Phase::Calling(calling) => calling.early.current(),
+            Phase::Ended(_) => None,
+        }
+    }
+
+    fn session_mut(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            Phase::Arriving(arriving) => Some(&mut arriving.session),
+            Phase::Up(up) => Some(&mut up.session),
+            Phase::Calling(calling) => calling.early.current_mut(),
+            Phase::Ended(_) => None,
+        }
+    }
+
     /// The way of the next request, where the leg has a dialog.
     pub(crate) fn next_flow(&self) -> Option<Flow> {
-        self.dialog().map(Dialog::next_flow)
+        self.session().map(|session| session.dialog.next_flow())
     }
 
     /// A request inside the dialog goes on in another transaction.
@@ -155,19 +177,14 @@ impl Leg {
 
     /// A connection was closed.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
-        let dialog = match &mut self.phase {
-            Phase::Arriving(arriving) => {
-                arriving.incoming.disconnect(connection);
-                &mut arriving.dialog
+        if let Phase::Arriving(arriving) = &mut self.phase {
+            arriving.incoming.disconnect(connection);
+        }
+        if let Some(session) = self.session_mut() {
+            session.offers.disconnect(connection);
+            if session.dialog.flow.connection == Some(connection) {
+                session.dialog.disconnect();
             }
-            Phase::Up(up) => {
-                up.offers.disconnect(connection);
-                &mut up.dialog
-            }
-            Phase::Calling(_) | Phase::Ended(_) => return,
-        };
-        if dialog.flow.connection == Some(connection) {
-            dialog.disconnect();
         }
     }
 
@@ -178,13 +195,16 @@ impl Leg {
             .cseq()
             .map(|cseq| cseq.number)
             .unwrap_or_default();
-        let dialog = match &mut self.phase {
-            Phase::Arriving(arriving) => Some(&mut arriving.dialog),
-            Phase::Up(up) => Some(&mut up.dialog),
-            Phase::Calling(_) | Phase::Ended(_) => None,
-        };
-        if let Some(dialog) = dialog {
-            if dialog.advance(number).is_err() {
+        if let Phase::Calling(calling) = &mut self.phase {
+            let from = incoming.request.from();
+            let tag = from.map(|from| tag_of(&from)).unwrap_or_default();
+            if !calling.early.select_tag(&tag) {
+                return self.reply(now, stack, &incoming, &Response::new(481));
+            }
+        }
+        let overtaken = self.is_overtaken(&incoming.request);
+        if let Some(Session { dialog, .. }) = self.session_mut() {
+            if dialog.advance(number).is_err() && !overtaken {
                 return self.reply(now, stack, &incoming, &Response::new(500));
             }
             if dialog.flow.transport.reliable() && dialog.flow.connection.is_none() {
@@ -206,9 +226,8 @@ impl Leg {
             Method::Options => self.reply(now, stack, &incoming, &screen::capabilities(false)),
             Method::Refer => self.peer_refers(now, stack, incoming),
             Method::Notify => self.peer_notifies(now, stack, &incoming),
-            Method::Prack | Method::Ack | Method::Cancel => {
-                self.reply(now, stack, &incoming, &Response::new(481))
-            }
+            Method::Prack => self.peer_pracks(now, stack, incoming),
+            Method::Ack | Method::Cancel => self.reply(now, stack, &incoming, &Response::new(481)),
             Method::Register | Method::Subscribe | Method::Message | Method::Publish => {
                 self.reply(now, stack, &incoming, &screen::not_allowed());
             }
@@ -219,181 +238,20 @@ impl Leg {
         }
     }
 
-    fn peer_informs(&mut self, now: Now, stack: &mut Stack, incoming: &Incoming) {
-        self.reply(now, stack, incoming, &Response::new(200));
-        let content_type = incoming
-            .request
-            .header(sip_message::HeaderName::ContentType)
-            .unwrap_or_default();
-        let content_type = crate::answers::text(&content_type);
-        stack.emit(
-            self.id,
-            LegEvent::Info {
-                content_type,
-                body: incoming.request.body(),
-            },
-        );
-    }
-
     /// The latest Allow header counts, RFC 3261 §20.5.
     fn note_allow(&mut self, stack: &mut Stack, message: &Message) {
         if let Some(allows) = allows_refer(message).filter(|allows| *allows != self.allows_refer) {
             self.allows_refer = allows;
             stack.emit(self.id, LegEvent::AllowsRefer(allows));
         }
-    }
-
-    /// Takes the final fate of a request of ours.
-    pub(crate) fn handle_reply(
-        &mut self,
-        now: Now,
-        stack: &mut Stack,
-        tx: TxId,
-        purpose: Purpose,
-        reply: &Reply,
-    ) {
-        if self.answers_challenge(now, stack, tx, purpose, reply) {
-            return;
-        }
-        if let Some(response) = reply
-            .message
-            .as_ref()
-            .filter(|_| !matches!(reply.status, 401 | 407))
-        {
-            self.digest.served(response);
-        }
-        match purpose {
-            Purpose::Invite => self.invite_answered(now, stack, tx, reply),
-            Purpose::Reinvite => self.offer_answered(now, stack, tx, reply),
-            Purpose::Bye => self.bye_answered(now, stack, reply),
-            Purpose::Refer(id) => self.refer_answered(now, stack, id, reply),
-            Purpose::Notify => self.notify_answered(stack, reply),
-            Purpose::Info => self.maybe_gone(now, stack, reply),
-            Purpose::Cancel | Purpose::Ping(_) => {}
-        }
-    }
-
-    /// What answers a challenge to a request that went over `flow`: for the INVITE that places a
-    /// leg its own credentials, for a request inside the dialog the trunk's.
-    fn answerer(
-        &mut self,
-        purpose: Purpose,
-        flow: Flow,
-    ) -> Option<(&mut digest::Client, &Credentials)> {
-        let is_peer = is_peer(flow.remote.ip(), &self.peers);
-        match &mut self.phase {
-            Phase::Calling(calling) if purpose == Purpose::Invite && calling.is_wanted() => {
-                calling.answerer()
-            }
-            Phase::Up(_) if is_peer => Some((&mut self.digest, self.credentials.as_ref()?)),
-            Phase::Up(_) | Phase::Calling(_) | Phase::Arriving(_) | Phase::Ended(_) => None,
-        }
-    }
-
-    /// Sends a challenged request again, RFC 3261 §22.2; `false` where nothing fits.
-    fn answers_challenge(
-        &mut self,
-        now: Now,
-        stack: &mut Stack,
-        tx: TxId,
-        purpose: Purpose,
-        reply: &Reply,
-    ) -> bool {
-        let (401 | 407, Some(challenge)) = (reply.status, &reply.message) else {
-            return false;
-        };
-        let asked = stack.client(tx);
-        let Some((request, flow)) = asked.map(|client| (client.request.clone(), client.flow))
-        else {
-            return false;
-        };
-        let id = self.id;
-        let Some((digest, credentials)) = self.answerer(purpose, flow) else {
-            return false;
-        };
-        if let Err(reason) = digest.challenged(challenge, credentials) {
-            tracing::debug!(leg = id.0, %reason, "challenge not answered");
-            return false;
-        }
-        let body = request.body();
-        let answers = digest.authorize(credentials, &mut stack.ids, authorised(&request, &body));
-        let cseq = match &mut self.phase {
-            Phase::Calling(calling) => calling.next_cseq(),
-            Phase::Up(up) => up.dialog.next_cseq(),
-            Phase::Arriving(_) | Phase::Ended(_) => return false,
-        };
-        let Some(again) = stack.send_again(now, tx, cseq, &answers) else {
-            return false;
-        };
-        match (&mut self.phase, purpose) {
-            (Phase::Calling(calling), Purpose::Invite) => calling.restarted(again),
-            (Phase::Up(up), Purpose::Refer(id)) => up.referrer.renumber(id, cseq),
-            (Phase::Up(up), Purpose::Reinvite) => up.offers.sent(Some(again)),
-            (_, _) => {}
-        }
-        true
-    }
-
-    /// Sends a request inside the dialog, with credentials where the path has asked for them before.
-    fn request(
-        &mut self,
-        now: Now,
-        stack: &mut Stack,
-        method: &Method,
-        purpose: Purpose,
-        extra: Extra<'_>,
-    ) -> Option<TxId> {
-        let Phase::Up(up) = &mut self.phase else {
-            return None;
-        };
-        let cseq = up.dialog.next_cseq();
-        let purpose = if matches!(purpose, Purpose::Refer(_)) {
-            Purpose::Refer(cseq)
-        } else {
-            purpose
-        };
-        let flow = up.dialog.next_flow();
-        let mut builder = stack.begin_request(&up.dialog, method, cseq, &flow);
-        let may = self.digest.is_challenged() && is_peer(flow.remote.ip(), &self.peers);
-        if let (Some(credentials), true) = (&self.credentials, may) {
-            let (uri, body) = (
-                up.dialog.request_uri(),
-                extra.body.map_or(&b""[..], |(_, body)| &body[..]),
-            );
-            let request = digest::Request {
-                method: method.as_str(),
-                uri: &uri,
-                body,
-            };
-            for answer in self.digest.authorize(credentials, &mut stack.ids, request) {
-                builder = builder.field(answer.name(), &answer.value);
-            }
-        }
-        if extra.contact {
-            builder = builder
-                .field("Contact", &up.dialog.contact)
-                .field("Allow", ALLOW)
-                .field("Supported", SUPPORTED);
-        }
-        builder = with_headers(builder, extra.headers);
-        if let Some((content_type, body)) = extra.body {
-            builder = builder.body(content_type, body);
-        }
-        stack.send(now, flow, builder.build(), purpose, Some(self.id))
-    }
-
-    /// 481 and 408 inside the dialog end it, RFC 3261 §12.2.1.2.
-    fn maybe_gone(&mut self, now: Now, stack: &mut Stack, reply: &Reply) {
-        if matches!(reply.status, 408 | 481) && reply.message.is_some() {
-            self.end(now, stack, Ended::Gone(reply.status));
-        }
+        self.allows_update = allows_update(message).unwrap_or(self.allows_update);
     }
 
     /// Obeys a command.
     pub(crate) fn handle_command(&mut self, now: Now, stack: &mut Stack, command: Command) {
         match command {
             Command::Ring { status, sdp } => self.ring(now, stack, status, sdp.as_ref()),
-            Command::Accept { sdp, headers } => self.accept(now, stack, sdp.as_ref(), &headers),
+            Command::Accept { sdp, headers } => self.accept(now, stack, sdp, headers),
             Command::Refuse(response) => self.refuse(now, stack, &response),
             Command::HangUp { headers } => self.hang_up(now, stack, headers),
             Command::Reoffer { sdp } => self.reoffer(now, stack, sdp),
@@ -433,36 +291,41 @@ impl Leg {
     /// The leg is over: what is still open is answered, and the shell is told, once.
     fn end(&mut self, now: Now, stack: &mut Stack, why: Ended) {
         let dialog = match std::mem::replace(&mut self.phase, Phase::Ended(None)) {
-            Phase::Arriving(arriving) => Some(arriving.dialog),
+            Phase::Arriving(arriving) => {
+                let open = arriving.session.offers.open_request();
+                open.into_iter()
+                    .for_each(|incoming| self.give_up(now, stack, incoming));
+                Some(arriving.session.dialog)
+            }
             Phase::Up(mut up) => {
-                for incoming in up.open_requests() {
-                    stack.reply(now, incoming, &Response::new(487), &self.tag);
-                }
-                if let Some(tx) = up.offers.stop() {
+                up.open_requests()
+                    .for_each(|incoming| self.give_up(now, stack, incoming));
+                if let Some(tx) = up.session.offers.stop() {
                     stack.table.cancelled(now, tx);
                 }
-                Some(up.dialog)
+                Some(up.session.dialog)
             }
-            Phase::Calling(_) => None,
+            Phase::Calling(calling) => {
+                let mut open = calling.early.open_requests();
+                open.by_ref()
+                    .for_each(|incoming| self.give_up(now, stack, incoming));
+                None
+            }
             Phase::Ended(_) => return,
         };
         self.phase = Phase::Ended(dialog.map(Box::new));
         stack.emit(self.id, LegEvent::Ended { why });
     }
-}
 
-/// Whether the trunk's credentials may go to an address. A peer may name any as its Contact, and
-/// whoever is there could ask for them.
-fn is_peer(address: IpAddr, peers: &[IpNet]) -> bool {
-    let address = address.to_canonical();
-    peers.iter().any(|net| net.contains(&address))
-}
+    /// A request that has no answer yet when its dialog ends, RFC 3261 §15.1.2.
+    fn give_up(&self, now: Now, stack: &mut Stack, incoming: &Incoming) {
+        stack.reply(now, incoming, &Response::new(487), &self.tag);
+    }
 
-fn authorised<'a>(request: &'a Message, body: &'a [u8]) -> digest::Request<'a> {
-    let uri = request.request_uri().unwrap_or_default();
-    let method = match request.start() {
-        StartLine::Request { method, .. } => method.as_str(),
-        StartLine::Response { .. } => "",
-    };
-    digest::Request { method, uri, body }
+    /// A NOTIFY that the peer's BYE overtook: its number is below that of the BYE, and it is awaited.
+    fn is_overtaken(&self, request: &Message) -> bool {
+        let lingers =
+            matches!(&self.phase, Phase::Up(up) if matches!(up.life, Life::Lingering { .. }));
+        lingers && request.method() == Method::Notify
+    }
 }

@@ -1,54 +1,77 @@
-//! Offers and answers after the first: re-INVITE and UPDATE, RFC 3261 §14, RFC 3311, RFC 3264;
-//! and the ACK that every 2xx of ours waits for.
-
-use std::time::Duration;
+//! A session's offers and answers, RFC 3264 in the requests and responses of RFC 3261 §13 and §14,
+//! RFC 3262 §5, RFC 3311 and RFC 6141; and the ACK that every 2xx of ours waits for.
+//!
+//! At most one offer is open at a time. What the peer may not offer now is answered 491 or 500;
+//! what we may not offer now waits for its turn.
 
 use bytes::Bytes;
-use sip_message::{HeaderName, Message, Method};
-use timebase::Now;
+use sip_message::Message;
+use timebase::{Now, earliest};
 
-use super::session::Life;
-use super::{Extra, Leg, Phase};
-use crate::answers::{ALLOW, SDP, SUPPORTED, reply_flow, sdp_of, with_sdp};
-use crate::ended::Ended;
-use crate::flow::ConnectionId;
-use crate::screen;
-use crate::stack::{Incoming, Purpose, Reply, Stack};
+use crate::answers::{reply_flow, sdp_of};
+use crate::dialog::Dialog;
+use crate::flow::{ConnectionId, Flow};
+use crate::stack::{Incoming, Stack};
 use crate::transaction::{Output, Outputs, Retransmit2xx, TxId};
 use crate::vocabulary::{LegEvent, Response};
+
+/// A dialog, early or confirmed, and the offers made in it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) dialog: Dialog,
+    pub(super) offers: Offers,
+}
+
+impl Session {
+    /// The 2xx came: its routes and target count from now on, RFC 3261 §13.2.2.4.
+    pub(super) fn confirmed(mut self, dialog: Dialog) -> Self {
+        self.dialog.confirm(dialog);
+        self
+    }
+}
 
 /// The offer and answer state of a session.
 #[derive(Debug)]
 pub(super) struct Offers {
-    state: State,
+    pub(super) state: State,
     /// An offer of ours that waits for its turn.
-    queued: Option<Bytes>,
+    pub(super) queued: Option<Bytes>,
+    /// Our latest description, which a refresh repeats (RFC 4028 §7.4).
+    pub(super) local: Option<Bytes>,
+    /// The peer's latest description.
+    pub(super) remote: Option<Bytes>,
+    unacknowledged: Option<Box<Unacknowledged>>,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
+    /// The first INVITE's offer has no reliable answer yet, or that INVITE had none.
+    Initial,
+    /// Nothing is open.
     Stable,
     /// The peer's offer, or its wish for ours, waits for [`crate::Command::Answer`].
-    Theirs {
-        incoming: Box<Incoming>,
-    },
-    /// Our 200 waits for its ACK.
-    Unacknowledged(Box<Unacknowledged>),
-    /// Our re-INVITE has no final response yet.
-    Ours {
-        sdp: Bytes,
-        tx: Option<TxId>,
-    },
-    /// Our re-INVITE met one of the peer's (491) and is sent again at `until`, RFC 3261 §14.1.
-    Postponed {
-        until: Now,
-        sdp: Bytes,
-    },
+    Theirs { incoming: Box<Incoming> },
+    /// Our offer in a reliable response waits for the answer in PRACK or ACK.
+    Given,
+    /// Our re-INVITE or UPDATE has no final response yet.
+    Ours { offer: Ours, tx: Option<TxId> },
+    /// Our offer met one of the peer's (491, RFC 3261 §14.1), or is to come later (500 with
+    /// Retry-After, RFC 3311 §5.3), and is sent again at `until`.
+    Postponed { until: Now, offer: Ours },
     /// The ACK of the peer's 200 waits for our answer to the offer in it.
-    AckOwed {
-        tx: TxId,
-        cseq: u32,
-    },
+    AckOwed { tx: TxId, cseq: u32 },
+    /// The PRACK of the peer's provisional response waits for our answer to the offer in it.
+    PrackOwed { rseq: u32 },
+}
+
+/// An offer of ours.
+#[derive(Clone, Debug)]
+pub(super) struct Ours {
+    pub(super) sdp: Bytes,
+    /// Whether it only repeats what stands, to refresh the session.
+    pub(super) refresh: bool,
+    /// How often it was sent again.
+    pub(super) again: u8,
 }
 
 #[derive(Debug)]
@@ -56,443 +79,216 @@ struct Unacknowledged {
     repeat: Retransmit2xx,
     incoming: Incoming,
     cseq: u32,
-    /// Whether the 200 has our offer, so that the ACK has the answer.
-    offered: bool,
     /// Whether it answers the first INVITE.
     first: bool,
 }
 
+/// What became of a 2xx that waits for its ACK.
+pub(super) enum Acknowledgement {
+    /// It is sent once more.
+    Repeated(Flow, Bytes),
+    /// No ACK came for 64·T1.
+    Missing,
+}
+
 impl Offers {
-    /// After our 200.
-    pub(super) fn answered(
+    /// Before the first INVITE's offer is answered.
+    pub(super) const fn initial(local: Option<Bytes>, remote: Option<Bytes>) -> Self {
+        Self {
+            state: State::Initial,
+            queued: None,
+            local,
+            remote,
+            unacknowledged: None,
+        }
+    }
+
+    /// Our 200 was sent, and with it, where `given`, our offer.
+    pub(super) fn accepted(
+        &mut self,
         now: Now,
         stack: &Stack,
         incoming: &Incoming,
         response: Bytes,
-        offered: bool,
-        first: bool,
-    ) -> Self {
-        let repeat = Retransmit2xx::new(now, stack.config.timers, response);
-        let cseq = incoming
-            .request
-            .cseq()
-            .map(|cseq| cseq.number)
-            .unwrap_or_default();
-        let waiting = Unacknowledged {
-            repeat,
+        (given, first): (bool, bool),
+    ) {
+        let cseq = incoming.request.cseq();
+        self.unacknowledged = Some(Box::new(Unacknowledged {
+            repeat: Retransmit2xx::new(now, stack.config.timers, response),
             incoming: incoming.clone(),
-            cseq,
-            offered,
+            cseq: cseq.map(|cseq| cseq.number).unwrap_or_default(),
             first,
-        };
-        Self {
-            state: State::Unacknowledged(Box::new(waiting)),
-            queued: None,
-        }
+        }));
+        self.state = if given { State::Given } else { State::Stable };
     }
 
     /// A connection was closed.
     pub(super) fn disconnect(&mut self, connection: ConnectionId) {
-        match &mut self.state {
-            State::Theirs { incoming } => incoming.disconnect(connection),
-            State::Unacknowledged(waiting) => waiting.incoming.disconnect(connection),
-            State::Stable
-            | State::Ours { .. }
-            | State::Postponed { .. }
-            | State::AckOwed { .. } => {}
+        if let Some(waiting) = &mut self.unacknowledged {
+            waiting.incoming.disconnect(connection);
+        }
+        if let State::Theirs { incoming } = &mut self.state {
+            incoming.disconnect(connection);
         }
     }
 
-    /// After the peer's 200.
-    pub(super) fn connected(owed: Option<TxId>, cseq: u32) -> Self {
-        let state = owed.map_or(State::Stable, |tx| State::AckOwed { tx, cseq });
-        Self {
-            state,
-            queued: None,
-        }
-    }
-
-    /// Nothing of it matters any more. The transaction of an open re-INVITE of ours is given back.
+    /// Nothing of it matters any more. The transaction of an open offer of ours is given back.
     pub(super) fn stop(&mut self) -> Option<TxId> {
         self.queued = None;
+        self.unacknowledged = None;
         match std::mem::replace(&mut self.state, State::Stable) {
             State::Ours { tx, .. } => tx,
-            State::Stable
+            State::Initial
+            | State::Stable
             | State::Theirs { .. }
-            | State::Unacknowledged(_)
+            | State::Given
             | State::Postponed { .. }
-            | State::AckOwed { .. } => None,
+            | State::AckOwed { .. }
+            | State::PrackOwed { .. } => None,
         }
     }
 
-    /// Our re-INVITE is on its way, for the first time or again with credentials.
+    /// Our offer is on its way, for the first time or again with credentials.
     pub(super) fn sent(&mut self, again: Option<TxId>) {
         if let State::Ours { tx, .. } = &mut self.state {
             *tx = again;
         }
     }
 
-    pub(super) fn open_request(&self) -> Option<&Incoming> {
+    /// Whether our open offer is in this transaction.
+    pub(super) fn is_in(&self, tx: TxId) -> bool {
+        matches!(&self.state, State::Ours { tx: Some(open), .. } if *open == tx)
+    }
+
+    pub(super) const fn open_request(&self) -> Option<&Incoming> {
         match &self.state {
             State::Theirs { incoming } => Some(incoming),
-            State::Stable
-            | State::Unacknowledged(_)
+            State::Initial
+            | State::Stable
+            | State::Given
             | State::Ours { .. }
             | State::Postponed { .. }
-            | State::AckOwed { .. } => None,
+            | State::AckOwed { .. }
+            | State::PrackOwed { .. } => None,
         }
     }
 
+    /// Whether [`crate::Command::Answer`] is awaited.
+    pub(super) const fn awaits_answer(&self) -> bool {
+        matches!(
+            self.state,
+            State::Theirs { .. } | State::PrackOwed { .. } | State::AckOwed { .. }
+        )
+    }
+
     pub(super) fn awaits_first_ack(&self) -> bool {
-        matches!(&self.state, State::Unacknowledged(waiting) if waiting.first)
+        self.unacknowledged
+            .as_ref()
+            .is_some_and(|waiting| waiting.first)
+    }
+
+    /// Whether an offer of ours can be made now.
+    pub(super) const fn is_free(&self) -> bool {
+        matches!(self.state, State::Stable) && self.unacknowledged.is_none()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Now> {
-        match &self.state {
-            State::Unacknowledged(waiting) => waiting.repeat.poll_timeout(),
+        let repeat = self
+            .unacknowledged
+            .as_ref()
+            .and_then(|waiting| waiting.repeat.poll_timeout());
+        let again = match &self.state {
             State::Postponed { until, .. } => Some(*until),
-            State::Stable | State::Theirs { .. } | State::Ours { .. } | State::AckOwed { .. } => {
-                None
+            State::Initial
+            | State::Stable
+            | State::Theirs { .. }
+            | State::Given
+            | State::Ours { .. }
+            | State::AckOwed { .. }
+            | State::PrackOwed { .. } => None,
+        };
+        earliest(repeat, again)
+    }
+
+    /// What is due for a 2xx without ACK.
+    pub(super) fn repeat_acceptance(&mut self, now: Now) -> Option<Acknowledgement> {
+        let waiting = self.unacknowledged.as_mut()?;
+        let mut out = Outputs::new();
+        waiting.repeat.handle_timeout(now, &mut out);
+        match out.pop_front()? {
+            Output::Send(response) => {
+                let flow = reply_flow(&waiting.incoming.request, waiting.incoming.flow);
+                Some(Acknowledgement::Repeated(flow, response))
             }
+            Output::TimedOut => Some(Acknowledgement::Missing),
+            Output::Pass(_) | Output::Failed | Output::Ended => None,
+        }
+    }
+
+    /// The postponed offer whose time has come.
+    pub(super) fn resumed(&mut self, now: Now) -> Option<Ours> {
+        match &self.state {
+            State::Postponed { until, offer } if now >= *until => {
+                let offer = offer.clone();
+                self.state = State::Stable;
+                Some(offer)
+            }
+            State::Postponed { .. }
+            | State::Initial
+            | State::Stable
+            | State::Theirs { .. }
+            | State::Given
+            | State::Ours { .. }
+            | State::AckOwed { .. }
+            | State::PrackOwed { .. } => None,
         }
     }
 
     /// The ACK with this sequence number came. `None`: it is not awaited; else the event that it is, if any.
     pub(super) fn acknowledged(&mut self, number: u32, ack: &Message) -> Option<Option<LegEvent>> {
-        let State::Unacknowledged(waiting) = &self.state else {
-            return None;
-        };
-        if waiting.cseq != number {
-            return None;
+        let waiting = self
+            .unacknowledged
+            .take_if(|waiting| waiting.cseq == number)?;
+        let given = matches!(self.state, State::Given);
+        let answer = if given { sdp_of(ack) } else { None };
+        if given {
+            self.state = State::Stable;
+            self.remote = answer.clone().or(self.remote.take());
         }
-        let answer = if waiting.offered { sdp_of(ack) } else { None };
-        let event = match (waiting.first, waiting.offered) {
+        Some(match (waiting.first, given) {
             (true, _) => Some(LegEvent::Confirmed { answer }),
             (false, true) => Some(LegEvent::OfferAnswered { sdp: answer }),
             (false, false) => None,
-        };
-        self.state = State::Stable;
-        Some(event)
+        })
+    }
+
+    /// A new INVITE says that the peer has our 200: its ACK was lost or overtaken, RFC 5407 §3.1.4.
+    /// An offer of ours that was postponed waits for its turn.
+    pub(super) fn presume_acknowledged(&mut self, is_invite: bool) -> Option<LegEvent> {
+        if let State::Postponed { offer, .. } = &self.state {
+            self.queued = (!offer.refresh)
+                .then(|| offer.sdp.clone())
+                .or(self.queued.take());
+        }
+        let waiting = self.unacknowledged.take_if(|_| is_invite)?;
+        waiting
+            .first
+            .then_some(LegEvent::Confirmed { answer: None })
     }
 
     /// Why an offer of the peer cannot be taken now, RFC 3261 §14.2 and RFC 3311 §5.2.
-    fn obstacle(&self, retry_after: u32) -> Option<Response> {
+    pub(super) fn obstacle(&self, retry_after: u32) -> Option<Response> {
         match &self.state {
             State::Stable | State::Postponed { .. } => None,
-            State::Unacknowledged(waiting) if !waiting.offered => None,
-            State::Theirs { .. } => {
-                Some(Response::new(500).with_header("Retry-After", (retry_after % 11).to_string()))
-            }
-            State::Unacknowledged(_) | State::Ours { .. } | State::AckOwed { .. } => {
+            State::Theirs { .. } | State::Initial => Some(later(retry_after)),
+            State::Given | State::Ours { .. } | State::AckOwed { .. } | State::PrackOwed { .. } => {
                 Some(Response::new(491))
             }
         }
     }
 }
 
-impl Leg {
-    /// The peer's re-INVITE or UPDATE.
-    pub(super) fn peer_offers(&mut self, now: Now, stack: &mut Stack, incoming: Incoming) {
-        let retry_after = stack.ids.number();
-        let obstacle = match &self.phase {
-            Phase::Up(up) if matches!(up.life, Life::Standing) => up.offers.obstacle(retry_after),
-            Phase::Arriving(_) => {
-                Some(Response::new(500).with_header("Retry-After", (retry_after % 11).to_string()))
-            }
-            Phase::Calling(_) => Some(Response::new(491)),
-            Phase::Up(_) | Phase::Ended(_) => Some(Response::new(481)),
-        };
-        let offer = screen::body(&incoming.request);
-        let is_update = incoming.request.method() == Method::Update;
-        match (obstacle, offer) {
-            (obstacle, Ok(None))
-                if is_update
-                    && self.dialog().is_some()
-                    && obstacle
-                        .as_ref()
-                        .is_none_or(|refusal| refusal.status != 481) =>
-            {
-                self.refresh_target(&incoming.request);
-                self.accept_offer(now, stack, &incoming, None);
-            }
-            (Some(refusal), _) | (None, Err(refusal)) => {
-                self.reply(now, stack, &incoming, &refusal)
-            }
-            (None, Ok(sdp)) => {
-                self.refresh_target(&incoming.request);
-                if !is_update {
-                    self.reply(now, stack, &incoming, &Response::new(100));
-                }
-                self.presume_acknowledged(stack);
-                if let Phase::Up(up) = &mut self.phase {
-                    up.offers.state = State::Theirs {
-                        incoming: Box::new(incoming),
-                    };
-                }
-                stack.emit(self.id, LegEvent::Reoffered { sdp });
-            }
-        }
-    }
-
-    fn refresh_target(&mut self, request: &Message) {
-        match &mut self.phase {
-            Phase::Up(up) => up.dialog.refresh(request),
-            Phase::Arriving(arriving) => arriving.dialog.refresh(request),
-            Phase::Calling(_) | Phase::Ended(_) => {}
-        }
-    }
-
-    /// A new INVITE says that the peer has our 200: its ACK was lost or overtaken, RFC 5407 §3.1.4.
-    fn presume_acknowledged(&mut self, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        match &up.offers.state {
-            State::Unacknowledged(waiting) if waiting.first => {
-                stack.emit(self.id, LegEvent::Confirmed { answer: None });
-            }
-            State::Postponed { sdp, .. } => up.offers.queued = Some(sdp.clone()),
-            State::Unacknowledged(_)
-            | State::Stable
-            | State::Theirs { .. }
-            | State::Ours { .. }
-            | State::AckOwed { .. } => {}
-        }
-    }
-
-    /// 200 to a re-INVITE or UPDATE.
-    fn accept_offer(
-        &self,
-        now: Now,
-        stack: &mut Stack,
-        incoming: &Incoming,
-        sdp: Option<&Bytes>,
-    ) -> Option<Bytes> {
-        let contact = &self.dialog()?.contact;
-        let builder = stack
-            .compose(
-                &incoming.request,
-                incoming.flow,
-                &Response::new(200),
-                &self.tag,
-            )
-            .copy(&incoming.request, HeaderName::RecordRoute)
-            .field("Contact", contact)
-            .field("Allow", ALLOW)
-            .field("Supported", SUPPORTED);
-        let response = with_sdp(builder, sdp).build().bytes().clone();
-        stack.respond(now, incoming.tx, 200, response.clone());
-        Some(response)
-    }
-
-    /// The shell's answer: to the peer's re-INVITE or UPDATE, or to the offer in its 200.
-    pub(super) fn answer(&mut self, now: Now, stack: &mut Stack, sdp: &Bytes) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        match &up.offers.state {
-            State::AckOwed { tx, cseq } => {
-                stack.acknowledge(*tx, &up.dialog, *cseq, Some(sdp));
-                up.offers.state = State::Stable;
-                self.offers_settled(now, stack);
-            }
-            State::Theirs { incoming } => {
-                let incoming = incoming.clone();
-                let Some(response) = self.accept_offer(now, stack, &incoming, Some(sdp)) else {
-                    return;
-                };
-                self.offer_accepted(now, stack, &incoming, response);
-            }
-            State::Stable
-            | State::Unacknowledged(_)
-            | State::Ours { .. }
-            | State::Postponed { .. } => {}
-        }
-    }
-
-    fn offer_accepted(
-        &mut self,
-        now: Now,
-        stack: &mut Stack,
-        incoming: &Incoming,
-        response: Bytes,
-    ) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        if incoming.request.method() == Method::Invite {
-            let offered = sdp_of(&incoming.request).is_none();
-            let queued = up.offers.queued.take();
-            up.offers = Offers::answered(now, stack, incoming, response, offered, false);
-            up.offers.queued = queued;
-        } else {
-            up.offers.state = State::Stable;
-            self.offers_settled(now, stack);
-        }
-    }
-
-    pub(super) fn refuse_offer(&mut self, now: Now, stack: &mut Stack, status: u16) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        let State::Theirs { incoming } = &up.offers.state else {
-            return;
-        };
-        let incoming = incoming.clone();
-        up.offers.state = State::Stable;
-        self.reply(
-            now,
-            stack,
-            &incoming,
-            &Response::new(status.clamp(300, 699)),
-        );
-        self.offers_settled(now, stack);
-    }
-
-    /// Our re-INVITE; it waits while another offer is open.
-    pub(super) fn reoffer(&mut self, now: Now, stack: &mut Stack, sdp: Bytes) {
-        if !self.is_standing() {
-            return;
-        }
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        match &mut up.offers.state {
-            State::Stable => {
-                up.offers.state = State::Ours {
-                    sdp: sdp.clone(),
-                    tx: None,
-                };
-                let extra = Extra {
-                    contact: true,
-                    body: Some((SDP, &sdp)),
-                    ..Extra::default()
-                };
-                let tx = self.request(now, stack, &Method::Invite, Purpose::Reinvite, extra);
-                if let Phase::Up(up) = &mut self.phase {
-                    up.offers.sent(tx);
-                }
-            }
-            State::Postponed { sdp: postponed, .. } => *postponed = sdp,
-            State::Theirs { .. }
-            | State::Unacknowledged(_)
-            | State::Ours { .. }
-            | State::AckOwed { .. } => {
-                up.offers.queued = Some(sdp);
-            }
-        }
-    }
-
-    /// Nothing is open any more: the offer that waited has its turn.
-    pub(super) fn offers_settled(&mut self, now: Now, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        if let (State::Stable, Some(sdp)) = (&up.offers.state, up.offers.queued.take()) {
-            self.reoffer(now, stack, sdp);
-        }
-    }
-
-    pub(super) fn offer_answered(&mut self, now: Now, stack: &mut Stack, tx: TxId, reply: &Reply) {
-        let status = reply.status;
-        if let (200..=299, Some(response)) = (status, &reply.message) {
-            return self.offer_taken(now, stack, tx, response);
-        }
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        let State::Ours { sdp, .. } = &up.offers.state else {
-            return;
-        };
-        if status == 491 {
-            let (sdp, until) = (
-                sdp.clone(),
-                now + backoff(self.id.is_arriving(), stack.ids.number()),
-            );
-            up.offers.state = State::Postponed { until, sdp };
-            return;
-        }
-        up.offers.state = State::Stable;
-        stack.emit(self.id, LegEvent::OfferRefused { status });
-        match status {
-            481 => self.end(now, stack, Ended::Gone(status)),
-            408 => {
-                self.send_bye(now, stack, &[]);
-                self.end(now, stack, Ended::Gone(status));
-            }
-            _ => self.offers_settled(now, stack),
-        }
-    }
-
-    fn offer_taken(&mut self, now: Now, stack: &mut Stack, tx: TxId, response: &Message) {
-        self.note_allow(stack, response);
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        up.dialog.refresh(response);
-        let cseq = response.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        stack.acknowledge(tx, &up.dialog, cseq, None);
-        if let State::Ours { .. } = up.offers.state {
-            up.offers.state = State::Stable;
-            stack.emit(
-                self.id,
-                LegEvent::OfferAnswered {
-                    sdp: sdp_of(response),
-                },
-            );
-            self.offers_settled(now, stack);
-        }
-    }
-
-    /// Before BYE: the peer's 200 has its ACK even where no answer was given.
-    pub(super) fn settle_owed_ack(&mut self, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        if let State::AckOwed { tx, cseq } = up.offers.state {
-            stack.acknowledge(tx, &up.dialog, cseq, None);
-            up.offers.state = State::Stable;
-        }
-    }
-
-    pub(super) fn offers_timeout(&mut self, now: Now, stack: &mut Stack) {
-        let Phase::Up(up) = &mut self.phase else {
-            return;
-        };
-        match &mut up.offers.state {
-            State::Unacknowledged(waiting) => {
-                let mut out = Outputs::new();
-                waiting.repeat.handle_timeout(now, &mut out);
-                let flow = reply_flow(&waiting.incoming.request, waiting.incoming.flow);
-                for output in out {
-                    match output {
-                        Output::Send(response) => stack.transmit(flow, response),
-                        Output::TimedOut => self.never_acknowledged(now, stack),
-                        Output::Pass(_) | Output::Failed | Output::Ended => {}
-                    }
-                }
-            }
-            State::Postponed { until, sdp } if now >= *until => {
-                let sdp = sdp.clone();
-                up.offers.state = State::Stable;
-                self.reoffer(now, stack, sdp);
-            }
-            State::Postponed { .. }
-            | State::Stable
-            | State::Theirs { .. }
-            | State::Ours { .. }
-            | State::AckOwed { .. } => {}
-        }
-    }
-}
-
-/// How long a re-INVITE waits after 491, in steps of 10 ms, RFC 3261 §14.1: 0 to 2 s, and 2.1 to 4 s
-/// for the side that chose the Call-ID.
-fn backoff(arriving: bool, random: u32) -> Duration {
-    let steps = if arriving {
-        random % 201
-    } else {
-        210 + random % 191
-    };
-    Duration::from_millis(u64::from(steps) * 10)
+/// 500 with a Retry-After of 0 to 10 seconds, RFC 3261 §14.2.
+pub(super) fn later(random: u32) -> Response {
+    Response::new(500).with_header("Retry-After", (random % 11).to_string())
 }

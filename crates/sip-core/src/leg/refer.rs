@@ -116,7 +116,7 @@ impl Leg {
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
-        up.referrer.begin(up.dialog.last_cseq());
+        up.referrer.begin(up.session.dialog.last_cseq());
     }
 
     pub(super) fn refer_answered(&mut self, now: Now, stack: &mut Stack, id: u32, reply: &Reply) {
@@ -240,7 +240,7 @@ impl Leg {
         let unwanted = incoming.request.refer_sub() == Some(false);
         let mut response = Response::new(status.clamp(200, 699));
         if (200..=299).contains(&status) {
-            response = response.with_header("Contact", up.dialog.contact.clone());
+            response = response.with_header("Contact", up.session.dialog.contact.clone());
             if unwanted {
                 response = response.with_header("Refer-Sub", "false");
             } else {

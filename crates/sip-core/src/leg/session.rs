@@ -6,14 +6,14 @@ use bytes::Bytes;
 use sip_message::{Message, Method};
 use timebase::{Now, earliest};
 
-use super::offers::Offers;
+use super::offers::Session;
 use super::refer::{Referee, Referrer};
+use super::reliable::Reliable;
+use super::session_timer::SessionTimer;
 use super::{Extra, Leg, Phase};
 use crate::answers::reasons_of;
-use crate::dialog::Dialog;
 use crate::ended::Ended;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
-use crate::transaction::TxId;
 use crate::vocabulary::{Header, LegEvent, Response};
 
 /// How long the last NOTIFY of a REFER is awaited after the peer's BYE.
@@ -22,8 +22,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// A leg with a confirmed dialog.
 #[derive(Debug)]
 pub(super) struct Up {
-    pub(super) dialog: Dialog,
-    pub(super) offers: Offers,
+    pub(super) session: Session,
+    pub(super) timer: SessionTimer,
+    /// For PRACKs that come after the 200.
+    pub(super) reliable: Reliable,
+    /// The sequence number of the first INVITE.
+    pub(super) invite_cseq: u32,
     pub(super) referrer: Referrer,
     pub(super) referee: Referee,
     pub(super) life: Life,
@@ -43,38 +47,22 @@ pub(super) enum Life {
 }
 
 impl Up {
-    /// After our 200.
-    pub(super) fn answered(
-        now: Now,
-        stack: &Stack,
-        dialog: Dialog,
-        incoming: &Incoming,
-        response: Bytes,
-        offered: bool,
-    ) -> Self {
-        let offers = Offers::answered(now, stack, incoming, response, offered, true);
-        Self::new(dialog, offers)
-    }
-
-    /// After the peer's 200; `owed` is the transaction whose ACK waits for our answer.
-    pub(super) fn connected(dialog: Dialog, owed: Option<TxId>, cseq: u32) -> Self {
-        Self::new(dialog, Offers::connected(owed, cseq))
-    }
-
-    fn new(dialog: Dialog, offers: Offers) -> Self {
-        let (referrer, referee) = (Referrer::default(), Referee::default());
+    pub(super) fn new(session: Session, timer: SessionTimer, invite_cseq: u32) -> Self {
         Self {
-            dialog,
-            offers,
-            referrer,
-            referee,
+            session,
+            timer,
+            reliable: Reliable::default(),
+            invite_cseq,
+            referrer: Referrer::default(),
+            referee: Referee::default(),
             life: Life::Standing,
         }
     }
 
     /// The peer's requests that have no final response yet.
     pub(super) fn open_requests(&self) -> impl Iterator<Item = &Incoming> {
-        self.offers
+        self.session
+            .offers
             .open_request()
             .into_iter()
             .chain(self.referee.open_request())
@@ -83,9 +71,10 @@ impl Up {
     pub(super) fn poll_timeout(&self) -> Option<Now> {
         let life = match &self.life {
             Life::Lingering { until } => Some(*until),
-            Life::Standing | Life::Owed(_) | Life::Leaving => None,
+            Life::Standing => self.timer.poll_timeout(),
+            Life::Owed(_) | Life::Leaving => None,
         };
-        earliest(life, self.offers.poll_timeout())
+        earliest(life, self.session.offers.poll_timeout())
     }
 }
 
@@ -95,7 +84,10 @@ impl Leg {
         match up.life {
             Life::Lingering { until } if now >= until => self.end(now, stack, Ended::HungUp),
             Life::Lingering { .. } => {}
-            Life::Standing | Life::Owed(_) | Life::Leaving => self.offers_timeout(now, stack),
+            Life::Standing | Life::Owed(_) | Life::Leaving => {
+                self.offers_timeout(now, stack);
+                self.session_timer_timeout(now, stack);
+            }
         }
     }
 
@@ -105,7 +97,7 @@ impl Leg {
             return;
         };
         let number = ack.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let Some(event) = up.offers.acknowledged(number, ack) else {
+        let Some(event) = up.session.offers.acknowledged(number, ack) else {
             return;
         };
         if let Life::Owed(headers) = &mut up.life {
@@ -124,7 +116,7 @@ impl Leg {
             return;
         };
         match &up.life {
-            Life::Standing if up.offers.awaits_first_ack() => up.life = Life::Owed(headers),
+            Life::Standing if up.session.offers.awaits_first_ack() => up.life = Life::Owed(headers),
             Life::Standing => {
                 self.settle_owed_ack(stack);
                 self.send_bye(now, stack, &headers);
@@ -213,7 +205,7 @@ impl Leg {
         };
         up.life = life;
         let open: Vec<Incoming> = up.open_requests().cloned().collect();
-        let unanswered = up.offers.stop();
+        let unanswered = up.session.offers.stop();
         up.referee.stop();
         if let Some(tx) = unanswered {
             stack.table.cancelled(now, tx);

@@ -4,10 +4,14 @@ use bytes::Bytes;
 use sip_message::{Builder, HeaderName, Message, Method, NameAddr};
 use timebase::Now;
 
+use super::early::Early;
+use super::offers::{Offers, Session, State};
 use super::session::Up;
+use super::session_timer::{SessionTimer, invite_fields, min_se_of};
 use super::{Leg, Phase};
 use crate::answers::{
-    ALLOW, SDP, SUPPORTED, allows_refer, asks_for_sips, reasons_of, sdp_of, with_headers, with_sdp,
+    ALLOW, SDP, SUPPORTED, allows_refer, allows_update, asks_for_sips, reasons_of, sdp_of,
+    with_headers, with_sdp,
 };
 use crate::config::Credentials;
 use crate::dialog::{Dialog, tag_of, tagged};
@@ -23,10 +27,14 @@ use crate::vocabulary::{Header, LegEvent, Place};
 pub(crate) struct Calling {
     /// Where it went.
     pub(super) flow: Flow,
-    tx: TxId,
-    contact: Bytes,
-    cseq: u32,
-    offered: bool,
+    pub(super) tx: TxId,
+    pub(super) contact: Bytes,
+    pub(super) cseq: u32,
+    /// Our offer.
+    pub(super) offer: Option<Bytes>,
+    pub(super) early: Early,
+    /// The Min-SE of a 422.
+    min_se: u32,
     cancel: Cancel,
     /// What challenges to the INVITE are answered with, and nothing after it.
     credentials: Option<Credentials>,
@@ -56,10 +64,11 @@ impl Calling {
         self.cseq + 1
     }
 
-    /// The INVITE was sent again with credentials.
-    pub(super) const fn restarted(&mut self, tx: TxId) {
+    /// The INVITE was sent again: with credentials, or a longer session interval.
+    pub(super) fn restarted(&mut self, tx: TxId) {
         self.tx = tx;
         self.cseq += 1;
+        self.early.clear();
     }
 }
 
@@ -74,13 +83,14 @@ impl Leg {
         let cseq = 1;
         let request = invitation(stack, &place, &tag, &call_id, &contact, cseq);
         let tx = stack.send(now, place.flow, request, Purpose::Invite, Some(place.leg))?;
-        let offered = place.sdp.is_some();
         let calling = Calling {
             flow: place.flow,
             tx,
             contact,
             cseq,
-            offered,
+            offer: place.sdp,
+            early: Early::default(),
+            min_se: 0,
             cancel: Cancel::No,
             credentials: place.credentials,
             digest: digest::Client::default(),
@@ -103,6 +113,7 @@ impl Leg {
             peers,
             digest: digest::Client::default(),
             allows_refer: true,
+            allows_update: false,
             phase: Phase::Calling(Box::new(calling)),
         })
     }
@@ -114,17 +125,10 @@ impl Leg {
         };
         if let Cancel::Wanted(headers) = &mut calling.cancel {
             let headers = std::mem::take(headers);
-            return self.send_cancel(now, stack, &headers);
+            self.send_cancel(now, stack, &headers);
         }
-        let status = response.status().unwrap_or_default();
-        if status > 100 && calling.is_wanted() {
-            stack.emit(
-                self.id,
-                LegEvent::Progress {
-                    status,
-                    sdp: sdp_of(response),
-                },
-            );
+        if response.status().is_some_and(|status| status > 100) {
+            self.progressed(now, stack, response);
         }
     }
 
@@ -154,7 +158,31 @@ impl Leg {
                     None => self.refused(now, stack, &Reply::without_response(500)),
                 }
             }
+            (422, Some(response)) if self.asks_longer(now, stack, tx, response) => {}
             (_, _) => self.refused(now, stack, reply),
+        }
+    }
+
+    /// 422: the INVITE once more with an interval of at least the Min-SE in it, RFC 4028 §7.3.
+    fn asks_longer(&mut self, now: Now, stack: &mut Stack, tx: TxId, response: &Message) -> bool {
+        let Phase::Calling(calling) = &mut self.phase else {
+            return false;
+        };
+        let named = min_se_of(response);
+        if named <= calling.min_se
+            || response.min_se().ok().flatten().is_none()
+            || !calling.is_wanted()
+        {
+            return false;
+        }
+        calling.min_se = named;
+        let fields = invite_fields(&stack.config, named);
+        match stack.send_raised(now, tx, calling.next_cseq(), &fields) {
+            Some(again) => {
+                calling.restarted(again);
+                true
+            }
+            None => false,
         }
     }
 
@@ -166,25 +194,40 @@ impl Leg {
         dialog: Dialog,
         response: &Message,
     ) {
-        let Phase::Calling(calling) = &self.phase else {
+        let Phase::Calling(calling) = &mut self.phase else {
             return;
         };
-        let (cseq, offered, wanted) = (calling.cseq, calling.offered, calling.is_wanted());
-        self.allows_refer = allows_refer(response).unwrap_or(true);
-        if offered || !wanted {
-            stack.acknowledge(tx, &dialog, cseq, None);
+        let (cseq, wanted) = (calling.cseq, calling.is_wanted());
+        let mut timer = SessionTimer::with_min_se(calling.min_se);
+        timer.answered(now, response);
+        let offer = calling.offer.clone();
+        let mut session = match calling.early.take(&dialog.remote_tag) {
+            Some(early) => early.confirmed(dialog),
+            None => Session {
+                dialog,
+                offers: Offers::initial(offer.clone(), None),
+            },
+        };
+        // RFC 3261 §13.2.1: after a reliable provisional description, another one says nothing.
+        let first = matches!(session.offers.state, State::Initial);
+        let sdp = sdp_of(response).filter(|_| first);
+        let owed = first && offer.is_none() && wanted;
+        if owed {
+            session.offers.state = State::AckOwed { tx, cseq };
+        } else {
+            if first {
+                session.offers.state = State::Stable;
+            }
+            stack.acknowledge(tx, &session.dialog, cseq, None);
         }
-        let owed = (!offered && wanted).then_some(tx);
-        self.phase = Phase::Up(Box::new(Up::connected(dialog, owed, cseq)));
+        session.offers.remote = sdp.clone().or(session.offers.remote.take());
+        self.allows_refer = allows_refer(response).unwrap_or(true);
+        self.allows_update = allows_update(response).unwrap_or(false);
+        self.phase = Phase::Up(Box::new(Up::new(session, timer, cseq)));
         if wanted {
             let allow_refer = self.allows_refer;
-            stack.emit(
-                self.id,
-                LegEvent::Answered {
-                    sdp: sdp_of(response),
-                    allow_refer,
-                },
-            );
+            stack.emit(self.id, LegEvent::Answered { sdp, allow_refer });
+            self.offers_settled(now, stack);
         } else {
             self.leave(now, stack, Vec::new());
         }
@@ -260,6 +303,7 @@ fn invitation(
         .field("Allow", ALLOW)
         .field("Supported", SUPPORTED)
         .field("Accept", SDP);
+    let builder = with_headers(builder, &invite_fields(&stack.config, 0));
     let agent = Some(&stack.config.user_agent).filter(|agent| !agent.is_empty());
     let builder = builder.optional("User-Agent", agent);
     with_sdp(with_headers(builder, &place.headers), place.sdp.as_ref()).build()

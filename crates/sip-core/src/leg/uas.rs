@@ -6,13 +6,18 @@ use bytes::Bytes;
 use sip_message::{HeaderName, Message};
 use timebase::{Now, earliest};
 
+use super::offers::{Offers, Session, State};
+use super::reliable::{Due, Reliable};
 use super::session::Up;
+use super::session_timer::SessionTimer;
 use super::{Leg, Phase};
-use crate::answers::{ALLOW, SUPPORTED, came_by_sips, reasons_of, with_headers, with_sdp};
+use crate::answers::{
+    ALLOW, SUPPORTED, allows_update, came_by_sips, reasons_of, with_headers, with_sdp,
+};
 use crate::dialog::Dialog;
 use crate::ended::Ended;
 use crate::stack::{Incoming, Stack};
-use crate::vocabulary::{Header, Invitation, LegEvent, Response};
+use crate::vocabulary::{Header, Invitation, LegEvent, Reliability, Response};
 
 /// How often a provisional response is repeated so that no proxy gives up, RFC 3261 §13.3.1.1.
 const PROVISIONAL_EVERY: Duration = Duration::from_secs(60);
@@ -24,12 +29,23 @@ const REFUSE_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Arriving {
     /// The early dialog.
-    pub(super) dialog: Dialog,
+    pub(super) session: Session,
+    pub(super) reliable: Reliable,
     pub(super) incoming: Incoming,
     offered: bool,
+    reliability: Reliability,
     ringing: Option<Ringing>,
-    /// The caller has cancelled; at this time 487 is sent, if the shell has not answered by then.
-    cancelled: Option<Now>,
+    /// The 200 that waits for a PRACK, or for the end of an UPDATE.
+    held: Option<(Option<Bytes>, Vec<Header>)>,
+    /// The shell has been told that it is to refuse.
+    refusal: Option<Refusal>,
+}
+
+/// A refusal that is sent at `at`, if the shell has not answered by then.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    at: Now,
+    status: u16,
 }
 
 #[derive(Debug)]
@@ -42,7 +58,38 @@ struct Ringing {
 impl Arriving {
     pub(super) fn poll_timeout(&self) -> Option<Now> {
         let repeat = self.ringing.as_ref().map(|ringing| ringing.repeat);
-        earliest(repeat, self.cancelled)
+        let refusal = self.refusal.map(|refusal| refusal.at);
+        let offers = earliest(
+            self.reliable.poll_timeout(),
+            self.session.offers.poll_timeout(),
+        );
+        earliest(earliest(repeat, refusal), offers)
+    }
+
+    /// The INVITE's sequence number.
+    pub(super) fn invite_cseq(&self) -> u32 {
+        let cseq = self.incoming.request.cseq();
+        cseq.map(|cseq| cseq.number).unwrap_or_default()
+    }
+
+    /// Whether a provisional response is to be acknowledged, RFC 3262 §3; the first such one to an
+    /// INVITE without an offer has ours.
+    const fn is_reliable(&self, described: bool) -> bool {
+        match self.reliability {
+            Reliability::Unsupported => false,
+            Reliability::Supported => self.offered || described,
+            Reliability::Required => true,
+        }
+    }
+
+    /// Whether the 200 has to wait.
+    fn holds(&self) -> bool {
+        let offers = &self.session.offers.state;
+        self.reliable.holds_acceptance()
+            || matches!(
+                offers,
+                State::Given | State::Theirs { .. } | State::Ours { .. }
+            )
     }
 
     fn repeat_ringing(&mut self, now: Now, stack: &mut Stack) {
@@ -79,10 +126,10 @@ impl Arriving {
                 &self.incoming.request,
                 self.incoming.flow,
                 &response,
-                &self.dialog.local_tag,
+                &self.session.dialog.local_tag,
             )
             .copy(&self.incoming.request, HeaderName::RecordRoute)
-            .field("Contact", &self.dialog.contact)
+            .field("Contact", &self.session.dialog.contact)
             .field("Allow", ALLOW)
             .field("Supported", SUPPORTED);
         with_sdp(with_headers(builder, headers), sdp).build()
@@ -111,12 +158,16 @@ impl Leg {
         let allow = rule.map(|rule| rule.allow.clone()).unwrap_or_default();
         let mut peers = allow.clone();
         peers.push(invitation.flow.remote.ip().to_canonical().into());
+        let offers = Offers::initial(None, invitation.offer.clone());
         let arriving = Box::new(Arriving {
-            dialog,
+            session: Session { dialog, offers },
+            reliable: Reliable::default(),
             incoming,
             offered,
+            reliability: invitation.reliability,
             ringing: None,
-            cancelled: None,
+            held: None,
+            refusal: None,
         });
         Some(Self {
             id: invitation.leg,
@@ -129,6 +180,7 @@ impl Leg {
             peers,
             digest: crate::digest::Client::default(),
             allows_refer: invitation.allow_refer,
+            allows_update: allows_update(&invitation.request).unwrap_or(false),
             phase: Phase::Arriving(arriving),
         })
     }
@@ -138,6 +190,11 @@ impl Leg {
             return;
         };
         let status = status.clamp(101, 199);
+        if arriving.is_reliable(sdp.is_some()) {
+            return self.ring_reliably(now, stack, status, sdp);
+        }
+        // An offer of ours would have no answer before the ACK, and none is taken back.
+        let sdp = sdp.filter(|_| arriving.offered);
         let response = arriving.response(stack, status, &[], sdp).bytes().clone();
         stack.respond(now, arriving.incoming.tx, status, response.clone());
         arriving.ringing = Some(Ringing {
@@ -147,26 +204,84 @@ impl Leg {
         });
     }
 
+    fn ring_reliably(&mut self, now: Now, stack: &mut Stack, status: u16, sdp: Option<&Bytes>) {
+        let random = stack.ids.number();
+        let Phase::Arriving(arriving) = &mut self.phase else {
+            return;
+        };
+        if arriving.reliable.is_open() {
+            return arriving.reliable.wait(status, sdp.cloned());
+        }
+        let first = matches!(arriving.session.offers.state, State::Initial);
+        let sdp = sdp.filter(|_| first);
+        if first && sdp.is_none() && !arriving.offered {
+            tracing::debug!(leg = self.id.0, status, "not sent: it would need our offer");
+            return;
+        }
+        let rseq = arriving.reliable.next(random);
+        let fields = [
+            Header::new("Require", "100rel"),
+            Header::new("RSeq", rseq.to_string()),
+        ];
+        let response = arriving.response(stack, status, &fields, sdp);
+        let response = response.bytes().clone();
+        stack.respond(now, arriving.incoming.tx, status, response.clone());
+        let sent = (status, response, sdp.is_some());
+        arriving.reliable.sent(now, stack.config.timers, rseq, sent);
+        arriving.ringing = None;
+        if let Some(sdp) = sdp {
+            let offers = &mut arriving.session.offers;
+            offers.local = Some(sdp.clone());
+            offers.state = if arriving.offered {
+                State::Stable
+            } else {
+                State::Given
+            };
+        }
+    }
+
     pub(super) fn accept(
         &mut self,
         now: Now,
         stack: &mut Stack,
-        sdp: Option<&Bytes>,
-        headers: &[Header],
+        sdp: Option<Bytes>,
+        headers: Vec<Header>,
     ) {
-        let Phase::Arriving(arriving) = &self.phase else {
+        if let Phase::Arriving(arriving) = &mut self.phase {
+            arriving.held = Some((sdp, headers));
+            self.accept_held(now, stack);
+        }
+    }
+
+    /// Sends the 200, unless it still has to wait.
+    pub(super) fn accept_held(&mut self, now: Now, stack: &mut Stack) {
+        let Phase::Arriving(arriving) = &mut self.phase else {
             return;
         };
-        let response = arriving.response(stack, 200, headers, sdp).bytes().clone();
+        if arriving.holds() {
+            return;
+        }
+        let Some((sdp, mut headers)) = arriving.held.take() else {
+            return;
+        };
+        let mut timer = SessionTimer::default();
+        headers.extend(timer.accept(now, &stack.config, &arriving.incoming.request));
+        let first = matches!(arriving.session.offers.state, State::Initial);
+        let sdp = sdp.filter(|_| first);
+        let response = arriving.response(stack, 200, &headers, sdp.as_ref());
+        let response = response.bytes().clone();
         stack.respond(now, arriving.incoming.tx, 200, response.clone());
-        let up = Up::answered(
-            now,
-            stack,
-            arriving.dialog.clone(),
-            &arriving.incoming,
-            response,
-            !arriving.offered,
-        );
+        let invite_cseq = arriving.invite_cseq();
+        let given = first && !arriving.offered;
+        let dialog = arriving.session.dialog.clone();
+        let mut offers =
+            std::mem::replace(&mut arriving.session.offers, Offers::initial(None, None));
+        offers.local = sdp.or(offers.local.take());
+        offers.accepted(now, stack, &arriving.incoming, response, (given, true));
+        let mut reliable = std::mem::take(&mut arriving.reliable);
+        reliable.finish();
+        let mut up = Up::new(Session { dialog, offers }, timer, invite_cseq);
+        up.reliable = reliable;
         self.phase = Phase::Up(Box::new(up));
     }
 
@@ -179,7 +294,9 @@ impl Leg {
             status,
             ..response.clone()
         };
-        let cancelled = arriving.cancelled.is_some();
+        let cancelled = arriving
+            .refusal
+            .is_some_and(|refusal| refusal.status == 487);
         stack.reply(now, &arriving.incoming, &response, &self.tag);
         let why = if cancelled {
             Ended::Cancelled
@@ -193,10 +310,11 @@ impl Leg {
     /// call is given back before its 487 leaves.
     pub(crate) fn peer_cancels(&mut self, now: Now, stack: &mut Stack, cancel: &Message) {
         let Phase::Arriving(arriving) = &mut self.phase else {
-            return;
+            return self.reinvite_cancelled(now, stack, cancel);
         };
-        if arriving.cancelled.is_none() {
-            arriving.cancelled = Some(now + REFUSE_WITHIN);
+        if arriving.refusal.is_none_or(|refusal| refusal.status != 487) {
+            let at = now + REFUSE_WITHIN;
+            arriving.refusal = Some(Refusal { at, status: 487 });
             let reasons = reasons_of(cancel);
             stack.emit(self.id, LegEvent::Cancelled { reasons });
         }
@@ -206,9 +324,22 @@ impl Leg {
         let Phase::Arriving(arriving) = &mut self.phase else {
             return;
         };
-        if arriving.cancelled.is_some_and(|at| now >= at) {
-            return self.refuse(now, stack, &Response::new(487));
+        if let Some(refusal) = arriving.refusal.filter(|refusal| now >= refusal.at) {
+            return self.refuse(now, stack, &Response::new(refusal.status));
         }
         arriving.repeat_ringing(now, stack);
+        match arriving.reliable.handle_timeout(now) {
+            Some(Due::Repeat(status, response)) => {
+                stack.respond(now, arriving.incoming.tx, status, response);
+            }
+            // RFC 3262 §3: the INVITE is to be refused with a 5xx.
+            Some(Due::GiveUp) if arriving.refusal.is_none() => {
+                let at = now + REFUSE_WITHIN;
+                arriving.refusal = Some(Refusal { at, status: 504 });
+                stack.emit(self.id, LegEvent::NoPrack);
+            }
+            Some(Due::GiveUp) | None => {}
+        }
+        self.offers_timeout(now, stack);
     }
 }

@@ -80,6 +80,12 @@ impl ClientInvite {
         matches!(self.state, State::Proceeding { .. })
     }
 
+    /// Whether no final response has come.
+    #[must_use]
+    pub const fn awaits_answer(&self) -> bool {
+        matches!(self.state, State::Calling { .. } | State::Proceeding { .. })
+    }
+
     /// Takes a response. The ACK for a final response other than 2xx is sent here; the one for
     /// 2xx belongs to the dialog (RFC 3261 §13.2.2.4).
     pub fn handle_response(&mut self, now: Now, response: &Message, out: &mut Outputs) {

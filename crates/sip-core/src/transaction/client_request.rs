@@ -58,6 +58,12 @@ impl ClientRequest {
         }
     }
 
+    /// Whether no final response has come.
+    #[must_use]
+    pub const fn awaits_answer(&self) -> bool {
+        matches!(self.state, State::Trying { .. } | State::Proceeding { .. })
+    }
+
     /// Takes a response.
     pub fn handle_response(&mut self, now: Now, response: &Message, out: &mut Outputs) {
         let Some(status) = response.status() else {

@@ -36,6 +36,7 @@ pub use retransmit_2xx::Retransmit2xx;
 pub use server_invite::ServerInvite;
 pub use server_request::ServerRequest;
 pub use table::{Limits, Refused, Step, Table, TableCensus, TxId};
+pub(crate) use timers::Backoff;
 pub use timers::Timers;
 
 /// What a transaction wants done, in order.

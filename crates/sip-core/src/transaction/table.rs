@@ -255,6 +255,16 @@ impl<C: Clone> Table<C> {
         }
     }
 
+    /// Whether a request of ours has no final response yet.
+    #[must_use]
+    pub fn awaits_answer(&self, id: TxId) -> bool {
+        match self.entries.get(&id).map(|entry| &entry.machine) {
+            Some(Machine::ClientInvite(machine)) => machine.awaits_answer(),
+            Some(Machine::ClientRequest(machine)) => machine.awaits_answer(),
+            Some(Machine::ServerInvite(_) | Machine::ServerRequest(_)) | None => false,
+        }
+    }
+
     /// A CANCEL of this INVITE of ours was sent: it times out 64·T1 from now.
     pub fn cancelled(&mut self, now: Now, id: TxId) {
         self.change(id, |machine, _| match machine {

@@ -220,12 +220,12 @@ fn extensions_that_we_lack_get_420_and_are_named() {
     let (status, answer) = verdict(
         gateway(),
         &Req::invite()
-            .line("Require: 100rel, norefersub, explicitsub")
+            .line("Require: 100rel, timer, norefersub, replaces, explicitsub")
             .text(),
     );
     assert_eq!(
         (status, field(&answer.unwrap(), "Unsupported").as_str()),
-        (Some(420), "100rel, explicitsub")
+        (Some(420), "replaces, explicitsub")
     );
 }
 
@@ -323,7 +323,7 @@ fn earlier_rows_win_over_later_ones() {
     let worst = Req::invite()
         .without("X-ASAPP")
         .uri("tel:1")
-        .line("Require: 100rel");
+        .line("Require: replaces");
     let mut strangers = gateway();
     strangers.trunks.clear();
     assert_eq!(verdict(strangers, &worst.text()).0, Some(403));

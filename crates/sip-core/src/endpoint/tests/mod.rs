@@ -2,11 +2,15 @@
 
 mod arrival;
 mod calls;
+mod early;
 mod outgoing;
 mod pings;
 mod property;
 mod refer;
+mod reliable;
+mod session_timer;
 mod torture;
+mod update;
 
 use std::time::Duration;
 

@@ -253,3 +253,39 @@ fn the_peers_latest_allow_says_whether_refer_is_taken() {
     );
     assert_eq!(bench.told()[0], LegEvent::AllowsRefer(false));
 }
+
+#[test]
+fn notify_that_a_bye_overtook_is_answered_and_told() {
+    let (mut bench, leg, tag) = standing();
+    bench.command(
+        leg,
+        Command::Refer {
+            target: Bytes::from("sip:x@example.com"),
+            headers: Vec::new(),
+        },
+    );
+    let refer = bench.last().clone();
+    bench.hear(&answer_to(&refer, 202, "", "", ""));
+    bench.told();
+    bench.said();
+    bench.hear(&Req::new("BYE", "b", 3).to(&tag).text());
+    let notify = Req::new("NOTIFY", "n", 2)
+        .to(&tag)
+        .line("Event: refer")
+        .line("Subscription-State: terminated;reason=noresource")
+        .line("Content-Type: message/sipfrag")
+        .body("SIP/2.0 200 OK\n");
+    bench.hear(&notify.text());
+    assert_eq!(bench.said(), ["200 BYE", "200 NOTIFY"]);
+    let told = bench.told();
+    assert!(matches!(told[0], LegEvent::HungUp { .. }));
+    assert!(matches!(
+        told[1],
+        LegEvent::Notified {
+            status: Some(200),
+            terminated: true,
+            ..
+        }
+    ));
+    assert_eq!(told[2], ended(Ended::HungUp));
+}
