@@ -58,6 +58,8 @@ fn call_is_handed_back_by_invite_and_the_targets_bye_crosses() {
         "gateway>target INVITE",
         "target>gateway 100 INVITE",
         "target>gateway 180 INVITE",
+        "gateway>target PRACK",
+        "target>gateway 200 PRACK",
         "target>gateway 200 INVITE",
         "gateway>target ACK",
         "target>gateway BYE",
