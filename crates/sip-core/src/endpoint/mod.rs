@@ -62,7 +62,7 @@ impl Endpoint {
         match input {
             Input::Received { flow, message } => self.receive(now, flow, message),
             Input::ConnectionClosed { connection, remote } => {
-                self.connection_closed(connection, remote);
+                self.connection_closed(now, connection, remote);
             }
             Input::SendFailed { flow, payload } => self.send_failed(flow, payload),
             Input::Admit(invitation) => self.admit(now, &invitation),

@@ -165,7 +165,12 @@ impl Endpoint {
     /// (RFC 3261 §17.1.4); what was to be answered on it goes to the address that the Via names
     /// (§18.2.2); and legs find another. A request that named no connection may have gone over any
     /// to its peer (RFC 5923).
-    pub(super) fn connection_closed(&mut self, connection: ConnectionId, remote: SocketAddr) {
+    pub(super) fn connection_closed(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        remote: SocketAddr,
+    ) {
         for leg in self.legs.values_mut() {
             leg.disconnect(connection);
         }
@@ -175,7 +180,7 @@ impl Endpoint {
         };
         for tx in self.stack.table.find(is_on_it) {
             if self.stack.client(tx).is_some() {
-                self.request_lost(tx);
+                self.request_lost(now, tx);
             } else if let Some(context) = self.stack.table.context_mut(tx) {
                 context.flow = context.fallback;
             }
@@ -184,25 +189,38 @@ impl Endpoint {
     }
 
     /// The connection of a request of ours is gone. A new call that nobody has answered yet fails,
-    /// for its next hop to be tried; everything else is sent once more over a new connection.
-    fn request_lost(&mut self, tx: TxId) {
+    /// for its next hop to be tried; everything else is sent once more over a new connection. An
+    /// INVITE stays in its transaction, where the peer still knows it; of the others it may have
+    /// forgotten the answer already (timer J is zero), so that they begin another.
+    fn request_lost(&mut self, now: Now, tx: TxId) {
         let Some(client) = self.stack.client(tx) else {
             return;
         };
         if !self.stack.table.awaits_answer(tx) {
             return;
         }
-        let begins = matches!(client.purpose, Purpose::Invite | Purpose::Cancel);
-        let unheard = client.purpose == Purpose::Invite && !self.stack.table.can_cancel(tx);
-        let flow = client.flow.unconnected();
-        let leg = client.leg.filter(|_| !begins);
+        let (purpose, flow) = (client.purpose, client.flow.unconnected());
+        let named = client.flow.connection.is_some();
+        let invites = matches!(purpose, Purpose::Invite | Purpose::Reinvite);
+        let unheard = purpose == Purpose::Invite && !self.stack.table.can_cancel(tx);
+        let fails = client.rescued || unheard || purpose == Purpose::Cancel;
+        let leg = client.leg.filter(|_| purpose != Purpose::Invite);
         let next = leg.and_then(|leg| self.legs.get(&leg)?.next_flow());
         let next = next
             .filter(|flow| flow.transport.reliable())
             .unwrap_or(flow);
-        if unheard || !self.stack.rescue(tx, next) {
-            self.stack.table.handle_failure(tx);
+        if invites && !fails {
+            return self.stack.rescue(tx, next);
         }
+        if !named
+            && !fails
+            && let Some(again) = self.stack.send_elsewhere(now, tx, next)
+        {
+            let leg = leg.and_then(|leg| self.legs.get_mut(&leg));
+            leg.into_iter().for_each(|leg| leg.moved(purpose, again));
+            self.stack.forget(tx);
+        }
+        self.stack.table.handle_failure(tx);
     }
 
     /// Bytes that could not be sent, RFC 3261 §17.1.4 and §18.4.

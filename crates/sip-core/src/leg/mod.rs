@@ -32,7 +32,8 @@ use crate::digest;
 use crate::ended::Ended;
 use crate::flow::{ConnectionId, Flow};
 use crate::screen;
-use crate::stack::{Incoming, Stack};
+use crate::stack::{Incoming, Purpose, Stack};
+use crate::transaction::TxId;
 use crate::vocabulary::{Command, Header, LegEvent, LegId, Response, TrunkId};
 use offers::Session;
 use requests::Extra;
@@ -164,8 +165,10 @@ impl Leg {
 
     /// A request inside the dialog goes on in another transaction.
     pub(crate) fn moved(&mut self, purpose: Purpose, again: TxId) {
-        if let (Phase::Up(up), Purpose::Reinvite) = (&mut self.phase, purpose) {
-            up.offers.sent(Some(again));
+        if matches!(purpose, Purpose::Reinvite | Purpose::Update)
+            && let Some(session) = self.session_mut()
+        {
+            session.offers.sent(Some(again));
         }
     }
 

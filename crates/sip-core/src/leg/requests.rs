@@ -55,7 +55,8 @@ impl Leg {
             Purpose::Notify => self.notify_answered(stack, reply),
             Purpose::Info => self.maybe_gone(now, stack, reply),
             // A PRACK that is refused leaves everything to the final response.
-            Purpose::Cancel | Purpose::Prack | Purpose::Ping(_) => {}
+            Purpose::Cancel => self.cancel_answered(reply),
+            Purpose::Prack | Purpose::Ping(_) => {}
         }
     }
 

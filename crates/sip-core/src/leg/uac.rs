@@ -263,6 +263,15 @@ impl Leg {
         }
     }
 
+    /// A CANCEL that its connection lost is sent again with the next provisional response.
+    pub(super) fn cancel_answered(&mut self, reply: &Reply) {
+        if let (Phase::Calling(calling), None, 503) =
+            (&mut self.phase, &reply.message, reply.status)
+        {
+            calling.cancel = Cancel::Wanted(Vec::new());
+        }
+    }
+
     fn send_cancel(&mut self, now: Now, stack: &mut Stack, headers: &[Header]) {
         let Phase::Calling(calling) = &mut self.phase else {
             return;

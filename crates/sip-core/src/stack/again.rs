@@ -23,6 +23,7 @@ impl Stack {
             .request
             .with_first_value(HeaderName::Via, via.as_bytes());
         client.flow = flow;
+        client.rescued = true;
         self.begin(now, client)
     }
 
@@ -37,11 +38,11 @@ impl Stack {
         }
     }
 
-    /// Sends the request of an open transaction over another path, in the same transaction: what the
-    /// peer has had already, it takes for a repetition. Once; `false` after that.
-    pub(crate) fn rescue(&mut self, tx: TxId, flow: Flow) -> bool {
-        let Some(client) = self.clients.get_mut(&tx).filter(|client| !client.rescued) else {
-            return false;
+    /// Sends the INVITE of an open transaction over another path, in the same transaction:
+    /// what the peer has had already, it takes for a repetition.
+    pub(crate) fn rescue(&mut self, tx: TxId, flow: Flow) {
+        let Some(client) = self.clients.get_mut(&tx) else {
+            return;
         };
         client.rescued = true;
         client.flow = flow;
@@ -51,7 +52,6 @@ impl Stack {
             context.fallback = flow;
         }
         self.transmit(flow, request);
-        true
     }
 
     /// Sends the request of a challenged transaction again with credentials, RFC 3261 §22.2.
