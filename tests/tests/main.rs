@@ -20,5 +20,7 @@ mod keys_reach_the_result;
 mod nothing_is_left_after_the_calls;
 mod promise_outlives_the_process;
 mod request_inside_the_call_gets_its_status;
+mod return_target_is_found_by_dns;
+mod servers_are_located_by_dns;
 mod trunk_is_asked_whether_it_is_there;
 mod websocket_agent_holds_the_call;

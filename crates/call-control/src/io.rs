@@ -27,8 +27,8 @@ pub enum Input {
     Agent(AgentSaid),
     /// News of the media.
     Media(MediaSaid),
-    /// The answer to [`Output::Resolve`]: places to try in order; empty when there are none.
-    Resolved(Vec<Hop>),
+    /// The answer to [`Output::Resolve`]: places to try in order, or why there are none.
+    Resolved(Result<Vec<Hop>, String>),
     /// An operator ends the call.
     HangUp,
     /// The call is handed back now, as when its agent is lost; the text says why.

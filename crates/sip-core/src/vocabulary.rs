@@ -1,6 +1,7 @@
 //! The words in which the endpoint and its shell talk: inputs, outputs, commands, events.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sip_message::{Message, ParseError};
@@ -126,6 +127,9 @@ pub struct Place {
     pub route: Option<Bytes>,
     /// Addresses from which the peer's in-dialog requests are taken, besides the flow's and its Contact's.
     pub sources: Vec<IpAddr>,
+    /// How long silence is put up with, where another server waits (RFC 3263 §4.3): timer B, where it is
+    /// to be shorter than 64·T1.
+    pub patience: Option<Duration>,
 }
 
 /// What the INVITE says of the caller.
@@ -397,6 +401,8 @@ pub enum LegEvent {
         reasons: Vec<ReasonValue>,
         /// Retry-After, in seconds.
         retry_after: Option<u32>,
+        /// Whether a response of the peer says so, rather than its silence or the lack of a path.
+        answered: bool,
     },
     /// The peer's re-INVITE or UPDATE: [`Command::Answer`] or [`Command::RefuseOffer`].
     Reoffered {

@@ -1,5 +1,6 @@
 //! Our own addresses: which one a given peer can reach, and all of them.
 
+use crate::dns::Reach;
 use crate::listen::Listen;
 use crate::server_names::ServerNames;
 use crate::tally::Tally;
@@ -17,15 +18,18 @@ pub(crate) struct Addresses {
     listeners: Vec<Listen>,
     routes: Mutex<HashMap<IpAddr, IpAddr>>,
     pub(crate) server_names: ServerNames,
+    /// Whether TLS connections can be opened.
+    secure: bool,
     pub(crate) tally: Arc<Tally>,
 }
 
 impl Addresses {
-    pub(crate) fn new(listeners: Vec<Listen>) -> Self {
+    pub(crate) fn new(listeners: Vec<Listen>, secure: bool) -> Self {
         Self {
             listeners,
             routes: Mutex::new(HashMap::new()),
             server_names: ServerNames::default(),
+            secure,
             tally: Arc::default(),
         }
     }
@@ -96,6 +100,30 @@ impl Addresses {
         SocketAddr::new(local, named.port())
     }
 
+    /// The transports and families that requests can leave by; nobody could answer in a family without a listener.
+    pub(crate) fn reach(&self) -> Reach {
+        let listens = |ipv4| {
+            self.listeners
+                .iter()
+                .any(|listen| listen.address.is_ipv4() == ipv4)
+        };
+        let udp = self
+            .listeners
+            .iter()
+            .any(|listen| listen.transport == Transport::Udp);
+        let all = [
+            (Transport::Udp, udp),
+            (Transport::Tcp, true),
+            (Transport::Tls, self.secure),
+        ];
+        let spoken = all.into_iter().filter(|(_, spoken)| *spoken);
+        Reach {
+            transports: spoken.map(|(transport, _)| transport).collect(),
+            ipv4: listens(true),
+            ipv6: listens(false),
+        }
+    }
+
     /// Every address and port that leads to us, wildcards spelt out.
     pub(crate) fn all(&self) -> Vec<SocketAddr> {
         let mut all: Vec<SocketAddr> = self
@@ -141,7 +169,7 @@ mod tests {
 
     #[test]
     fn wildcard_listener_is_named_by_the_address_the_peer_can_reach() {
-        let addresses = Addresses::new(vec![listen(Transport::Udp, "0.0.0.0:5060")]);
+        let addresses = Addresses::new(vec![listen(Transport::Udp, "0.0.0.0:5060")], false);
         let flow = addresses.flow_to(Transport::Udp, "127.0.0.7:5070".parse().unwrap());
         assert!(flow.local.ip().is_loopback(), "{flow:?}");
         assert_eq!(flow.local.port(), 5060);
@@ -150,11 +178,14 @@ mod tests {
 
     #[test]
     fn flow_leaves_by_the_listener_of_its_transport_and_family() {
-        let addresses = Addresses::new(vec![
-            listen(Transport::Udp, "127.0.0.1:5060"),
-            listen(Transport::Tcp, "[::1]:5064"),
-            listen(Transport::Tcp, "127.0.0.1:5062"),
-        ]);
+        let addresses = Addresses::new(
+            vec![
+                listen(Transport::Udp, "127.0.0.1:5060"),
+                listen(Transport::Tcp, "[::1]:5064"),
+                listen(Transport::Tcp, "127.0.0.1:5062"),
+            ],
+            false,
+        );
         let to = |transport, remote: &str| {
             addresses
                 .flow_to(transport, remote.parse().unwrap())
@@ -168,7 +199,7 @@ mod tests {
 
     #[test]
     fn own_addresses_spell_out_a_wildcard() {
-        let addresses = Addresses::new(vec![listen(Transport::Udp, "0.0.0.0:5060")]);
+        let addresses = Addresses::new(vec![listen(Transport::Udp, "0.0.0.0:5060")], false);
         assert!(
             addresses.all().contains(&"127.0.0.1:5060".parse().unwrap()),
             "{:?}",

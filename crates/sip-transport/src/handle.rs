@@ -1,6 +1,7 @@
 //! The handle through which everybody else talks to the driver.
 
 use crate::addresses::Addresses;
+use crate::dns::Reach;
 use crate::listen::Listen;
 use crate::tally::TransportFigures;
 use crate::tap::Packet;
@@ -163,6 +164,13 @@ impl SipHandle {
     #[must_use]
     pub fn server_name(&self, number: ServerName) -> Option<Arc<str>> {
         self.addresses.server_names.name(number)
+    }
+
+    /// What new requests can leave by: UDP where something listens for the answers, TCP always, TLS where
+    /// there is what it needs.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.addresses.reach()
     }
 
     /// Every address and port that leads to us, wildcard listeners spelt out.

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod connections;
+pub mod dns;
 mod driver;
 mod handle;
 mod line;

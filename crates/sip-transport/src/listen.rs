@@ -105,7 +105,7 @@ impl Sockets {
         options: TransportOptions,
     ) -> SipHandle {
         let (requests, inbox) = mpsc::channel(REQUESTS);
-        let addresses = Arc::new(Addresses::new(self.listeners()));
+        let addresses = Arc::new(Addresses::new(self.listeners(), options.tls.is_some()));
         let handle = SipHandle::new(requests, Arc::clone(&addresses));
         let (driver, events) = Driver::new(
             self,

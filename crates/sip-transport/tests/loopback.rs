@@ -82,6 +82,7 @@ fn place(caller: &SipHandle, transport: Transport, remote: SocketAddr, pad: usiz
         max_forwards: 70,
         route: None,
         sources: Vec::new(),
+        patience: None,
     }
 }
 

@@ -164,6 +164,7 @@ async fn call(caller: &SipHandle, flow: Flow, uri: &str) -> (LegId, Events) {
         max_forwards: 70,
         route: None,
         sources: Vec::new(),
+        patience: None,
         trunk: None,
     };
     caller.place(place, owner).await.unwrap();

@@ -196,6 +196,7 @@ impl Sbc {
             max_forwards: 70,
             route: None,
             sources: Vec::new(),
+            patience: None,
         };
         self.agenda.add(now + RING_TIMEOUT, (number, Act::GiveUp));
         if self.rescues {

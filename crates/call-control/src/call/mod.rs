@@ -312,12 +312,14 @@ impl Call {
                 reason,
                 contacts,
                 reasons,
+                answered,
                 ..
             } => {
                 let refused = Refused {
                     status,
                     reason,
                     causes: Cause::all(&reasons),
+                    answered,
                 };
                 self.target_refused(now, &refused, contacts);
             }

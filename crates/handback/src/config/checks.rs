@@ -183,6 +183,17 @@ pub(super) fn is_host(text: &str) -> bool {
         })
 }
 
+/// Whether this is `host[:port]`, with a transport or without.
+pub(super) fn is_proxy(text: &str) -> bool {
+    const TRANSPORTS: [&str; 3] = ["udp", "tcp", "tls"];
+    match text.split_once(";transport=") {
+        None => is_host_and_port(text),
+        Some((authority, transport)) => {
+            is_host_and_port(authority) && TRANSPORTS.contains(&transport)
+        }
+    }
+}
+
 /// A host, or a host with a port.
 pub(super) fn is_host_and_port(text: &str) -> bool {
     is_host(text)

@@ -78,6 +78,7 @@ fn sip(section: &mut Section<'_>) -> Sip {
             "names no user; \"*\" takes any",
         ),
         unauthenticated: section.word("unauthenticated", Unauthenticated::Answer),
+        nameservers: section.words("nameservers", &[]),
         dscp: dscp(section, 24),
         keep_alive: section.word("keep_alive", Duration::ZERO),
         tls: section.table("tls", sip_tls),
@@ -314,11 +315,11 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
     };
     not_yet(section);
     if let Some(proxy) = &trunk.outbound_proxy
-        && !checks::is_host_and_port(proxy)
+        && !checks::is_proxy(proxy)
     {
         section.error(
             "outbound_proxy",
-            format!("{proxy:?} is not host or host:port"),
+            format!("{proxy:?} is not host or host:port, with ;transport=udp, tcp or tls"),
         );
     }
     match (&trunk.digest, trunk.require) {

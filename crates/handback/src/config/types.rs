@@ -57,6 +57,8 @@ pub struct Sip {
     pub users: Vec<String>,
     /// What a source that belongs to no trunk hears.
     pub unauthenticated: Unauthenticated,
+    /// The name servers to ask; those of the system where there are none.
+    pub nameservers: Vec<SocketAddr>,
     /// The code point that SIP packets are marked with; 0 is none.
     pub dscp: u8,
     /// How often connections that we opened get a keep-alive; zero is never.

@@ -12,7 +12,7 @@ use call_control::{
 };
 use media_bridge::{MediaCommand, MediaError, MediaEvent, MediaHandle};
 use media_core::Side;
-use sip_core::{Command, LegEvent, LegId};
+use sip_core::{Command, Flow, LegEvent, LegId};
 use sip_transport::{LegEvents, SendError, SipHandle};
 use timebase::Now;
 use tokio::sync::{mpsc, watch};
@@ -50,6 +50,8 @@ pub(super) struct CallTask {
     agent: Option<Box<dyn Agent>>,
     lookups: JoinSet<Found>,
     arrived_at: timebase::UnixMillis,
+    /// The last leg that was placed, and where.
+    placed: Option<(LegId, Flow)>,
 }
 
 /// The call's media, and the way its events come.
@@ -82,7 +84,7 @@ enum Found {
     Agent(Result<Box<dyn Agent>, String>),
     Media(Result<MediaHandle, MediaError>),
     Target(Result<std::net::SocketAddr, MediaError>),
-    Hops(Vec<Hop>),
+    Hops(Result<Vec<Hop>, String>),
     Heard(bool),
 }
 
@@ -114,6 +116,7 @@ impl CallTask {
             agent: None,
             lookups,
             arrived_at: timebase::wall_now(),
+            placed: None,
         }
     }
 
@@ -171,7 +174,12 @@ impl CallTask {
             .map(|at| self.shared.clock.instant(at));
         tokio::select! {
             biased;
-            Some((leg, event)) = self.mailbox.legs.recv() => self.feed(Input::Leg { leg, event }),
+            Some((leg, event)) = self.mailbox.legs.recv() => {
+                if let Some((_, flow)) = self.placed.filter(|(placed, _)| *placed == leg) {
+                    dial::judge(&self.shared.resting, self.now(), flow, &event);
+                }
+                self.feed(Input::Leg { leg, event });
+            }
             Some(Ok(found)) = self.lookups.join_next() => self.found(found),
             Some(event) = self.media.events.recv() => self.media_event(event),
             Some(order) = self.mailbox.orders.recv() => self.feed(match order {
@@ -208,7 +216,7 @@ impl CallTask {
                 Input::Media(MediaSaid::NoPort { side: Side::Target })
             }
             Found::Hops(hops) => {
-                self.target_found(&hops);
+                self.target_found(hops.as_deref().unwrap_or_default());
                 Input::Resolved(hops)
             }
             Found::Heard(still) => Input::Media(MediaSaid::Heard(still)),
@@ -281,6 +289,7 @@ impl CallTask {
             match output {
                 Output::Sip { leg, command } => send_command(&self.sip, leg, command).await,
                 Output::Place(place) => {
+                    self.placed = Some((place.leg, place.flow));
                     let events = self.mailbox.leg_events.clone();
                     if self.sip.place(*place, events).await.is_err() {
                         tracing::warn!("the SIP driver has ended");
@@ -301,19 +310,19 @@ impl CallTask {
     }
 
     fn resolve(&mut self, uri: bytes::Bytes) {
-        let own = self.shared.own.borrow().as_ref().clone();
-        let guard = dial::Guard {
-            targets: self.trunk.targets.clone(),
-            own,
-            outbound_proxy: self.trunk.outbound_proxy.clone(),
-        };
-        let sip = self.sip.clone();
-        self.media.target = Target::LookedFor;
+        let now = self.now();
+        let dialler = self.shared.dialler(&self.sip);
         let (shared, trunk) = (Arc::clone(&self.shared), Arc::clone(&self.trunk));
-        self.lookups.spawn(async move {
-            let hops = dial::hops(uri, guard, sip).await;
-            Found::Hops(shared.trunk_health.up_first(&trunk, hops))
-        });
+        let guard = shared.guard(&trunk);
+        self.media.target = Target::LookedFor;
+        let look_up = async move {
+            let hops = match &trunk.outbound_proxy {
+                Some(proxy) => dialler.proxy_hops(Some(now), proxy).await,
+                None => dialler.hops(now, uri, guard).await,
+            };
+            Found::Hops(hops.map(|hops| shared.trunk_health.up_first(&trunk, hops)))
+        };
+        self.lookups.spawn(look_up.in_current_span());
     }
 
     fn store_request(&mut self, facts: &CallFacts, request: StoreRequest) {

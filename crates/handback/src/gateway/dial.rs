@@ -1,114 +1,152 @@
-//! Where an INVITE return goes: the next hops of a URI, past the guard on whom we dial.
-//!
-//! A and AAAA records or a literal address; the transport by the URI's parameter, else UDP.
+//! Where an INVITE return goes: the servers of a URI (RFC 3263), past the guard on whom we dial.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use call_control::Hop;
-use sip_core::Transport;
+use sip_core::{Flow, LegEvent, Transport};
 use sip_message::Uri;
 use sip_transport::SipHandle;
+use sip_transport::dns::{Located, Locator, NotLocated, Resting, Server};
+use timebase::Now;
 use transfer_api::{OwnAddresses, TargetRules};
-
-const SIP_PORT: u16 = 5060;
-/// The most addresses of a name that are tried.
-const MOST_HOPS: usize = 8;
 
 /// What a URI is judged by before it is dialled.
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) targets: TargetRules,
     pub(super) own: OwnAddresses,
-    pub(super) outbound_proxy: Option<String>,
 }
 
-/// The hops of a URI in the order to try them; empty when there are none, or none that may be dialled.
-pub(super) async fn hops(uri: Bytes, guard: Guard, sip: SipHandle) -> Vec<Hop> {
-    if let Some(proxy) = &guard.outbound_proxy {
-        let proxy_uri = Bytes::from(format!("sip:{proxy};lr"));
-        let route: Bytes = [b"<", proxy_uri.as_ref(), b">"].concat().into();
-        return addresses(&proxy_uri)
-            .await
-            .into_iter()
-            .map(|found| hop(&sip, &found, Some(route.clone())))
-            .collect();
+/// What servers are looked up with.
+#[derive(Clone, Debug)]
+pub(super) struct Dialler {
+    pub(super) locator: Locator,
+    pub(super) resting: Arc<Resting>,
+    pub(super) sip: SipHandle,
+}
+
+impl Dialler {
+    /// The hops of a return URI in the order to try them.
+    ///
+    /// The guard judges the addresses that the name leads to now, not the name: whoever owns the name may point it
+    /// anywhere.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub(super) async fn hops(
+        &self,
+        now: Now,
+        uri: Bytes,
+        guard: Guard,
+    ) -> Result<Vec<Hop>, String> {
+        let located = self.locate(uri).await?;
+        let found = located.servers.len();
+        let allowed = located
+            .servers
+            .iter()
+            .filter(|server| may_dial(&located, server, &guard))
+            .cloned()
+            .collect::<Vec<_>>();
+        if allowed.is_empty() && found > 0 {
+            return Err("return target is not to be dialled".to_owned());
+        }
+        self.ready(Some(now), &located, allowed, None)
     }
-    let found = addresses(&uri).await;
-    found
-        .iter()
-        .filter(|found| may_dial(found, &guard))
-        .map(|found| hop(&sip, found, None))
-        .collect()
-}
 
-fn hop(sip: &SipHandle, found: &Found, route: Option<Bytes>) -> Hop {
-    Hop {
-        leg: sip.new_leg(),
-        flow: sip.flow_to(found.transport, found.address),
-        route,
+    /// The hops of an outbound proxy, `host[:port]`, which the operator chose: nothing else is judged. Without a time,
+    /// also those that asked for a pause.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub(super) async fn proxy_hops(
+        &self,
+        now: Option<Now>,
+        proxy: &str,
+    ) -> Result<Vec<Hop>, String> {
+        let uri = Bytes::from(format!("sip:{proxy};lr"));
+        let route: Bytes = [b"<", uri.as_ref(), b">"].concat().into();
+        let located = self.locate(uri).await?;
+        let servers = located.servers.clone();
+        self.ready(now, &located, servers, Some(&route))
+    }
+
+    async fn locate(&self, uri: Bytes) -> Result<Located, String> {
+        let located = match Uri::from_bytes(uri) {
+            Ok(uri) => self.locator.locate(&uri, &self.sip.reach()).await,
+            Err(_) => Err(NotLocated::NotSip),
+        };
+        located.map_err(|error| {
+            tracing::warn!(%error, "return target cannot be located");
+            format!("return target {error}")
+        })
+    }
+
+    /// Leaves out those that asked for a pause, and puts those that were silent last.
+    fn ready(
+        &self,
+        now: Option<Now>,
+        located: &Located,
+        servers: Vec<Server>,
+        route: Option<&Bytes>,
+    ) -> Result<Vec<Hop>, String> {
+        let servers = match now {
+            Some(now) => self.resting.sort(now, servers),
+            None => servers,
+        };
+        let hop = |server| self.hop(located, server, route.cloned());
+        let hops: Vec<Hop> = servers.iter().filter_map(hop).collect();
+        if hops.is_empty() {
+            return Err(
+                "every server of the return target asked for a pause (503, Retry-After)".to_owned(),
+            );
+        }
+        Ok(hops)
+    }
+
+    fn hop(&self, located: &Located, server: &Server, route: Option<Bytes>) -> Option<Hop> {
+        let literal = located.domain.parse::<std::net::IpAddr>().is_ok();
+        let flow = if server.transport == Transport::Tls && !literal {
+            self.sip
+                .flow_to_server(server.transport, server.address, &located.domain)?
+        } else {
+            self.sip.flow_to(server.transport, server.address)
+        };
+        Some(Hop {
+            leg: self.sip.new_leg(),
+            flow,
+            route,
+        })
     }
 }
 
-fn may_dial(found: &Found, guard: &Guard) -> bool {
-    let own = guard.own.contain_address(found.address);
-    let admitted = guard.targets.admit(&found.host, found.address.ip());
+fn may_dial(located: &Located, server: &Server, guard: &Guard) -> bool {
+    let own = guard.own.contain_address(server.address);
+    let admitted = guard.targets.admit(&located.host, server.address.ip());
     if own || !admitted {
-        tracing::warn!(host = found.host, address = %found.address, own, "return target is not to be dialled");
+        tracing::warn!(host = located.host, address = %server.address, own, "return target is not to be dialled");
     }
     !own && admitted
 }
 
-#[derive(Debug)]
-struct Found {
-    host: String,
-    address: SocketAddr,
-    transport: Transport,
-}
-
-async fn addresses(uri: &Bytes) -> Vec<Found> {
-    let Ok(uri) = Uri::from_bytes(uri.clone()) else {
-        return Vec::new();
-    };
-    let Some(transport) = transport(&uri) else {
-        return Vec::new();
-    };
-    let port = uri.port().unwrap_or(SIP_PORT);
-    let named = uri
-        .param("maddr")
-        .filter(|maddr| !maddr.is_empty())
-        .unwrap_or_else(|| uri.host());
-    let host = String::from_utf8_lossy(named)
-        .trim_matches(['[', ']'])
-        .to_owned();
-    match tokio::net::lookup_host((host.as_str(), port)).await {
-        Ok(found) => found
-            .take(MOST_HOPS)
-            .map(|address| Found {
-                host: host.clone(),
-                address,
-                transport,
-            })
-            .collect(),
-        Err(error) => {
-            tracing::warn!(host, %error, "return target does not resolve");
-            Vec::new()
-        }
-    }
-}
-
-/// RFC 3263 §4.1 without NAPTR and SRV; none where the URI wants a transport that we lack.
-fn transport(uri: &Uri) -> Option<Transport> {
-    if !uri.is_sip() || uri.is_sips() {
-        return None;
-    }
-    match uri
-        .param("transport")
-        .map(<[u8]>::to_ascii_lowercase)
-        .as_deref()
+/// What a placed leg tells of its server is remembered for the next calls.
+pub(super) fn judge(resting: &Resting, now: Now, flow: Flow, event: &LegEvent) {
+    let (transport, address) = (flow.transport, flow.remote);
+    if let LegEvent::Refused {
+        answered: false, ..
+    } = event
     {
-        None | Some(b"udp") => Some(Transport::Udp),
-        Some(b"tcp") => Some(Transport::Tcp),
-        Some(_) => None,
+        resting.silent(now, transport, address);
+    } else if let LegEvent::Refused {
+        status: 503,
+        retry_after: Some(seconds),
+        ..
+    } = event
+    {
+        let pause = Duration::from_secs((*seconds).into());
+        resting.asked(now, transport, address, pause);
+    } else if let LegEvent::Progress { .. } | LegEvent::Answered { .. } = event {
+        resting.answered(transport, address);
     }
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use media_bridge::{MediaAddress, MediaCensus, MediaConfig, MediaPlane};
 use sip_core::{Advertised, Census, Counters, Endpoint, Transport};
+use sip_transport::dns::Locator;
 use sip_transport::{
     Listen, Packet, SendError, SipHandle, Sockets, Tls, TlsError, TransportOptions,
 };
@@ -69,6 +70,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// Names cannot be looked up.
+    #[error("sip.nameservers: {0}")]
+    Resolver(String),
     /// The media loops.
     #[error("media: {0}")]
     Media(io::Error),
@@ -96,9 +100,9 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let clock = Clock::start();
     let directory = Directory::new(&config, None)?;
     let store = open_store(&config).await?;
-    recover(&store, &config.node.name).await;
     let media = MediaPlane::start(media_config(&config), clock).map_err(StartError::Media)?;
     let tls = config.sip.tls.usable()?;
+    let locator = Locator::new(&config.sip.nameservers).map_err(StartError::Resolver)?;
     let sockets = bind_sip(&config).await?;
     let api = listen("api.listen", config.api.listen).await?;
     let admin = listen("admin.listen", config.admin.listen).await?;
@@ -126,6 +130,8 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         rules: rules_now,
         draining: draining_now,
         own: own_now,
+        locator,
+        resting: Arc::default(),
         sip: OnceLock::new(),
     });
     let sip = run_sip(sockets, &shared, config, tls);
@@ -134,7 +140,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let (api_address, api_router) = (local_address(&api)?, transfer_api::router(state));
     let (admin_router, orders) = admin::router(&shared);
     let trunks = tokio::spawn(trunk_health::watch(Arc::clone(&shared), rules.subscribe()));
-    let gateway = Gateway {
+    Ok(Gateway {
         api: api_address,
         admin: local_address(&admin)?,
         shared,
@@ -150,8 +156,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
             tokio::spawn(admin::upkeep()),
             trunks,
         ],
-    };
-    Ok(gateway)
+    })
 }
 
 /// Starts the SIP driver with the door of the gateway.
@@ -316,7 +321,9 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
         encryption_key,
         ..StoreOptions::default()
     };
-    Ok(Store::open(&config.store.url, options).await?)
+    let store = Store::open(&config.store.url, options).await?;
+    recover(&store, &config.node.name).await;
+    Ok(store)
 }
 
 /// No transfer stays ONGOING when the process that had its call is gone.

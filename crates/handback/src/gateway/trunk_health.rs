@@ -17,7 +17,6 @@ use timebase::UnixMillis;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::dial;
 use super::directory::Trunk;
 use super::shared::{Rules, Shared};
 
@@ -244,17 +243,12 @@ async fn watch_one(shared: Arc<Shared>, trunk: Arc<Trunk>, every: Duration) {
         return;
     };
     let uri = Bytes::from(format!("sip:{proxy}"));
+    let dialler = shared.dialler(&sip);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let own = shared.own.borrow().as_ref().clone();
-        let guard = dial::Guard {
-            targets: trunk.targets.clone(),
-            own,
-            outbound_proxy: Some(proxy.clone()),
-        };
-        let hops = dial::hops(uri.clone(), guard, sip.clone()).await;
+        let hops = dialler.proxy_hops(None, &proxy).await.unwrap_or_default();
         let round = ask(&sip, &uri, hops).await;
         shared.trunk_health.note(&trunk, &round);
     }

@@ -169,6 +169,7 @@ impl Endpoint {
                     contacts: Vec::new(),
                     reasons: Vec::new(),
                     retry_after: None,
+                    answered: false,
                 };
                 self.stack.emit(id, event);
                 self.stack.emit(

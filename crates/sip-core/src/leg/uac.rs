@@ -83,6 +83,9 @@ impl Leg {
         let cseq = 1;
         let request = invitation(stack, &place, &tag, &call_id, &contact, cseq);
         let tx = stack.send(now, place.flow, request, Purpose::Invite, Some(place.leg))?;
+        if let Some(patience) = place.patience {
+            stack.table.limit_silence(now, tx, patience);
+        }
         let calling = Calling {
             flow: place.flow,
             tx,
@@ -244,6 +247,7 @@ impl Leg {
                 .unwrap_or_default(),
             reasons: message.map(reasons_of).unwrap_or_default(),
             retry_after: message.and_then(Message::retry_after),
+            answered: message.is_some(),
         };
         stack.emit(self.id, event);
         self.end(now, stack, Ended::Refused(reply.status));

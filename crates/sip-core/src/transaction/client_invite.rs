@@ -1,5 +1,7 @@
 //! INVITE client transaction: RFC 3261 §17.1.1 (figure 5) with the Accepted state of RFC 6026 §7.2.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sip_message::Message;
 use timebase::{Now, earliest};
@@ -117,6 +119,17 @@ impl ClientInvite {
             (State::Accepted { .. }, ..=199 | 300..)
             | (State::Completed { .. }, ..=299)
             | (State::Terminated, _) => {}
+        }
+    }
+
+    /// Sets timer B to `patience` from now, where that is sooner. A response ends it as ever.
+    pub fn limit_silence(&mut self, now: Now, patience: Duration) {
+        match &mut self.state {
+            State::Calling { give_up, .. } => *give_up = (*give_up).min(now + patience),
+            State::Proceeding { .. }
+            | State::Accepted { .. }
+            | State::Completed { .. }
+            | State::Terminated => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! All transactions of an endpoint: found by key, bounded, with one ordered set of deadlines.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sip_message::{Message, Method};
@@ -263,6 +264,14 @@ impl<C: Clone> Table<C> {
             Some(Machine::ClientRequest(machine)) => machine.awaits_answer(),
             Some(Machine::ServerInvite(_) | Machine::ServerRequest(_)) | None => false,
         }
+    }
+
+    /// This INVITE of ours fails after so much silence already, RFC 3263 §4.3.
+    pub fn limit_silence(&mut self, now: Now, id: TxId, patience: Duration) {
+        self.change(id, |machine, _| match machine {
+            Machine::ClientInvite(machine) => machine.limit_silence(now, patience),
+            Machine::ClientRequest(_) | Machine::ServerInvite(_) | Machine::ServerRequest(_) => {}
+        });
     }
 
     /// A CANCEL of this INVITE of ours was sent: it times out 64·T1 from now.

@@ -255,7 +255,7 @@ impl Gateway {
     pub(super) fn resolve(&mut self, now: Now, seat: usize, uri: &Bytes) {
         let hops = self.hops(seat, uri);
         let at = now + self.dice.millis(1, 50);
-        let input = Box::new(Input::Resolved(hops));
+        let input = Box::new(Input::Resolved(Ok(hops)));
         self.agenda.add(at, Due::Tell(seat, input));
     }
 

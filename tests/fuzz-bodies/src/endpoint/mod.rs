@@ -186,6 +186,7 @@ impl Run {
             max_forwards: 70,
             route: (kind & 4 != 0).then(|| Bytes::from("<sip:192.0.2.8;lr>")),
             sources: Vec::new(),
+            patience: None,
         };
         self.input(Input::Place(Box::new(place)));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use media_core::Side;
@@ -17,6 +18,9 @@ use crate::outcome::{Ender, StepResult};
 
 use crate::transfer::{ReturnCredentials, ReturnType};
 
+/// Silence of a server that others wait behind is put up with for so long: five retransmissions of the INVITE.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(4);
+
 #[derive(Debug)]
 pub(super) struct Dialing {
     /// When the step is given up: no final answer.
@@ -26,9 +30,31 @@ pub(super) struct Dialing {
     hops: Option<VecDeque<Hop>>,
     /// The target leg's media address, once its port is open.
     port: Option<SocketAddr>,
+    /// The server that has the INVITE now has said more than 100: no other one is tried.
+    progressed: bool,
     redirects_left: u8,
     /// A redirect leads elsewhere: the credentials stay with the return URI's own host.
     redirected: bool,
+}
+
+impl Dialing {
+    /// How long the next server may be silent: the time that is left is shared with those that wait behind it.
+    fn patience(&self, now: Now) -> Option<Duration> {
+        let waiting = u32::try_from(self.hops.as_ref()?.len()).ok()?;
+        if waiting == 0 {
+            return None;
+        }
+        let left = self.give_up.since(now);
+        Some((left / (waiting + 1)).max(SHORTEST_PATIENCE))
+    }
+
+    /// Whether this refusal sends the INVITE to the next server: silence, no path or 503, from one that has not begun to
+    /// handle the call (RFC 3263 §4.3).
+    fn goes_on(&self, refused: &Refused) -> bool {
+        let waiting = self.hops.as_ref().is_some_and(|hops| !hops.is_empty());
+        let failed = matches!((refused.status, refused.answered), (503, _) | (408, false));
+        waiting && failed && !self.progressed
+    }
 }
 
 impl Call {
@@ -39,6 +65,7 @@ impl Call {
             request: form_request(uri),
             hops: None,
             port: None,
+            progressed: false,
             redirects_left: self.policy.max_redirects,
             redirected: false,
         };
@@ -70,10 +97,20 @@ impl Call {
         }
     }
 
-    pub(in super::super) fn resolved(&mut self, now: Now, hops: Vec<Hop>) {
-        if let Some(dialing) = self.dialing() {
-            dialing.hops = Some(hops.into());
-            self.place_when_ready(now);
+    pub(in super::super) fn resolved(&mut self, now: Now, hops: Result<Vec<Hop>, String>) {
+        let Some(dialing) = self.dialing() else {
+            return;
+        };
+        match hops {
+            Ok(hops) => {
+                dialing.hops = Some(hops.into());
+                self.place_when_ready(now);
+            }
+            Err(why) => {
+                self.diary.note(now, why.clone());
+                self.decide(&why, &[]);
+                self.target_failed(now, StepResult::Unreachable, None);
+            }
         }
     }
 
@@ -95,18 +132,16 @@ impl Call {
 
     /// Sends the INVITE to the next hop.
     fn place_when_ready(&mut self, now: Now) {
-        let Some(Dialing {
-            hops: Some(hops),
-            port: Some(port),
-            ..
-        }) = self.dialing()
-        else {
+        let Some(dialing) = self.dialing() else {
             return;
         };
-        let port = *port;
+        let (Some(hops), Some(port)) = (&mut dialing.hops, dialing.port) else {
+            return;
+        };
         let Some(hop) = hops.pop_front() else {
             return self.target_failed(now, StepResult::Unreachable, None);
         };
+        dialing.progressed = false;
         let codecs = self.offered_codecs();
         let mut media = MediaLeg::new(port, self.facts.session_id + 1, codecs);
         let sdp = media.offer(Direction::SendRecv);
@@ -114,7 +149,7 @@ impl Call {
         if let Some(step) = self.current() {
             step.tried.push(address);
         }
-        if let Some(place) = self.placement(hop, sdp) {
+        if let Some(place) = self.placement(now, hop, sdp) {
             self.target = Some(TargetLeg { id: leg, media });
             self.outputs.push_back(Output::Place(Box::new(place)));
         }
@@ -134,7 +169,7 @@ impl Call {
         codecs
     }
 
-    fn placement(&mut self, hop: Hop, sdp: Bytes) -> Option<Place> {
+    fn placement(&mut self, now: Now, hop: Hop, sdp: Bytes) -> Option<Place> {
         let credentials = self.return_credentials();
         let max_forwards = self.facts.max_forwards.saturating_sub(1);
         let mut headers = vec![self.transfer_header()];
@@ -160,6 +195,7 @@ impl Call {
             max_forwards,
             route: hop.route,
             sources: vec![hop.flow.remote.ip()],
+            patience: dialing.patience(now),
         })
     }
 
@@ -182,6 +218,9 @@ impl Call {
     }
 
     pub(in super::super) fn target_progress(&mut self, answer: Option<Bytes>) {
+        if let Some(dialing) = self.dialing() {
+            dialing.progressed = true;
+        }
         if let (Some(target), Some(answer)) = (&mut self.target, answer)
             && target.media.accept(&answer).is_ok()
             && let Some(media) = target.media.media()
@@ -245,10 +284,7 @@ impl Call {
                 let uri = dialing.request.uri.clone();
                 self.outputs.push_back(Output::Resolve { uri });
             }
-            // RFC 3263 §4.3: no answer or 503 means the next hop, if there is one.
-            (408 | 503, _) if dialing.hops.as_ref().is_some_and(|hops| !hops.is_empty()) => {
-                self.place_when_ready(now);
-            }
+            _ if dialing.goes_on(refused) => self.place_when_ready(now),
             _ => {
                 self.decide(&refused.reason, &refused.causes);
                 let result = match status {

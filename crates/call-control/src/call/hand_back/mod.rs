@@ -42,6 +42,8 @@ pub(super) struct Refused {
     pub(super) status: u16,
     pub(super) reason: String,
     pub(super) causes: Vec<Cause>,
+    /// Whether a response says so.
+    pub(super) answered: bool,
 }
 
 #[derive(Debug)]

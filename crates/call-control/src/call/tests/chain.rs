@@ -151,7 +151,7 @@ fn transfer_that_works_after_it_was_given_up_lets_the_ringing_target_go() {
     world.on(notified(180, false));
     world.after(Duration::from_secs(120));
     world.on(port(Side::Target));
-    world.on(Input::Resolved(vec![hop(TARGET)]));
+    world.on(Input::Resolved(Ok(vec![hop(TARGET)])));
     let wants = world.on(notified(200, true));
     assert!(
         wants.iter().any(|want| want.contains("hang up")),
@@ -170,7 +170,7 @@ fn record_tells_what_the_peer_said_of_each_step_and_who_ended_the_call() {
     let mut world = referring(policy());
     world.on(refer_answered(603, false));
     world.on(port(Side::Target));
-    world.on(Input::Resolved(vec![hop(TARGET)]));
+    world.on(Input::Resolved(Ok(vec![hop(TARGET)])));
     let reasons = vec![ReasonValue::q850(17, "User busy")];
     let refused = LegEvent::Refused {
         status: 486,
@@ -178,6 +178,7 @@ fn record_tells_what_the_peer_said_of_each_step_and_who_ended_the_call() {
         contacts: Vec::new(),
         reasons,
         retry_after: None,
+        answered: true,
     };
     world.on(leg(TARGET, refused));
     world.on(ended(TARGET, Ended::Refused(486)));

@@ -56,6 +56,7 @@ fn refused(of: LegId, status: u16, contact: Option<&'static str>) -> Input {
             contacts,
             reasons,
             retry_after: None,
+            answered: true,
         },
     )
 }
@@ -155,7 +156,7 @@ fn media_to_the_caller_end_with_the_bye_and_not_with_its_answer() {
     let mut world = referring();
     world.on(refer_answered(603));
     world.on(port(Side::Target));
-    let wants = world.on(Input::Resolved(Vec::new()));
+    let wants = world.on(Input::Resolved(Ok(Vec::new())));
     let mut after_bye = wants.iter().skip_while(|want| !want.starts_with("hang up"));
     assert!(
         after_bye.any(|want| want == "disconnect Caller"),
@@ -172,7 +173,7 @@ fn refusal_of_refer_goes_on_to_the_next_method_and_then_to_bye() {
         [format!("resolve {RETURN_URI}"), "open Target".to_owned()]
     );
     world.on(port(Side::Target));
-    world.on(Input::Resolved(vec![hop(TARGET)]));
+    world.on(Input::Resolved(Ok(vec![hop(TARGET)])));
     let wants = world.on(refused(TARGET, 486, None));
     assert!(wants.contains(&"hang up SIP;cause=486;text=\"return failed\"".to_owned()));
     world.on(ended(TARGET, Ended::Refused(486)));
@@ -288,7 +289,7 @@ fn returned_invite_keeps_the_callers_identity_and_budget() {
     world.on(port(Side::Target));
     world
         .call
-        .handle_input(world.now, Input::Resolved(vec![hop(TARGET)]));
+        .handle_input(world.now, Input::Resolved(Ok(vec![hop(TARGET)])));
     let Some(Output::Place(place)) = world.call.poll_output() else {
         panic!()
     };
@@ -367,7 +368,7 @@ fn redirect_is_followed_at_most_as_often_as_configured() {
     let mut world = World::dialing(policy);
     let wants = world.on(refused(TARGET, 302, Some("sip:elsewhere@192.0.2.77")));
     assert_eq!(wants, ["resolve sip:elsewhere@192.0.2.77"]);
-    let wants = world.on(Input::Resolved(vec![hop(SECOND_TARGET)]));
+    let wants = world.on(Input::Resolved(Ok(vec![hop(SECOND_TARGET)])));
     assert_eq!(wants, ["place sip:elsewhere@192.0.2.77"]);
     let wants = world.on(refused(SECOND_TARGET, 302, Some("sip:again@192.0.2.78")));
     assert!(
@@ -382,7 +383,7 @@ fn redirect_is_followed_at_most_as_often_as_configured() {
 fn hop_that_does_not_answer_is_followed_by_the_next() {
     let (mut world, _) = World::handing_back(policy(), ReturnType::Invite);
     world.on(port(Side::Target));
-    world.on(Input::Resolved(vec![hop(TARGET), hop(SECOND_TARGET)]));
+    world.on(Input::Resolved(Ok(vec![hop(TARGET), hop(SECOND_TARGET)])));
     assert_eq!(
         world.on(refused(TARGET, 503, None)),
         [format!("place {RETURN_URI}")]
@@ -390,10 +391,84 @@ fn hop_that_does_not_answer_is_followed_by_the_next() {
 }
 
 #[test]
+fn server_that_has_rung_or_refused_is_not_followed_by_the_next() {
+    let hops = || Input::Resolved(Ok(vec![hop(TARGET), hop(SECOND_TARGET)]));
+    let progress = |status| leg(TARGET, LegEvent::Progress { status, sdp: None });
+    for before in [
+        vec![progress(180), refused(TARGET, 503, None)],
+        vec![refused(TARGET, 408, None)],
+    ] {
+        let (mut world, _) = World::handing_back(policy(), ReturnType::Invite);
+        world.on(port(Side::Target));
+        world.on(hops());
+        let mut wants = Vec::new();
+        for input in before {
+            wants = world.on(input);
+        }
+        assert!(
+            wants.iter().any(|want| want.starts_with("hang up")),
+            "{wants:?}"
+        );
+    }
+}
+
+#[test]
+fn silence_is_followed_by_the_next_server_and_patience_is_shared() {
+    let (mut world, _) = World::handing_back(policy(), ReturnType::Invite);
+    world.on(port(Side::Target));
+    world.call.handle_input(
+        world.now,
+        Input::Resolved(Ok(vec![hop(TARGET), hop(SECOND_TARGET)])),
+    );
+    let invite_timeout = policy().invite_timeout;
+    assert_placed(&mut world, Some(invite_timeout / 2));
+    let silence = LegEvent::Refused {
+        status: 408,
+        reason: String::new(),
+        contacts: Vec::new(),
+        reasons: Vec::new(),
+        retry_after: None,
+        answered: false,
+    };
+    world.call.handle_input(world.now, leg(TARGET, silence));
+    assert_placed(&mut world, None);
+}
+
+/// A leg is placed now, with this patience.
+fn assert_placed(world: &mut World, patience: Option<Duration>) {
+    let mut found = None;
+    while let Some(output) = world.call.poll_output() {
+        if let Output::Place(place) = output {
+            found = Some(place.patience);
+        }
+    }
+    assert_eq!(found, Some(patience));
+}
+
+#[test]
+fn outcome_says_why_a_target_could_not_be_located() {
+    let (mut world, _) = World::handing_back(policy(), ReturnType::Invite);
+    world.on(port(Side::Target));
+    world.on(Input::Resolved(Err(
+        "return target does not resolve: x has no address".to_owned(),
+    )));
+    let outcome = world.outcome(ended(CALLER, Ended::ByeAnswered(200)));
+    assert_eq!(steps(&outcome), "INVITE unreachable, BYE succeeded 200");
+    let Outcome::HandedBack(handed) = &outcome else {
+        panic!("{outcome:?}")
+    };
+    let reason = handed.steps[0].reason.as_deref();
+    assert_eq!(
+        reason,
+        Some("return target does not resolve: x has no address")
+    );
+}
+
+#[test]
 fn return_that_leads_nowhere_ends_in_bye() {
     let (mut world, _) = World::handing_back(policy(), ReturnType::Invite);
     world.on(port(Side::Target));
-    let wants = world.on(Input::Resolved(Vec::new()));
+    let wants = world.on(Input::Resolved(Ok(Vec::new())));
     assert!(wants.contains(&"hang up SIP;cause=503;text=\"return failed\"".to_owned()));
     let outcome = world.outcome(ended(CALLER, Ended::ByeAnswered(200)));
     assert_eq!(steps(&outcome), "INVITE unreachable, BYE succeeded 200");

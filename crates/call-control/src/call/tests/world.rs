@@ -199,7 +199,7 @@ impl World {
         let last = &wants[wants.len() - 2..];
         assert_eq!(last, [resolve.as_str(), "open Target"]);
         assert_eq!(world.on(port(Side::Target)), Vec::<String>::new());
-        let placed = world.on(Input::Resolved(vec![hop(TARGET)]));
+        let placed = world.on(Input::Resolved(Ok(vec![hop(TARGET)])));
         assert_eq!(placed, [format!("place {RETURN_URI}")]);
         world
     }

@@ -319,6 +319,7 @@ fn invite(
         max_forwards: MAX_FORWARDS,
         route: None,
         sources: vec![remote.ip()],
+        patience: None,
     }
 }
 

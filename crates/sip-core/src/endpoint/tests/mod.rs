@@ -363,6 +363,7 @@ pub(super) fn place(credentials: Option<Credentials>, sdp: Option<&'static str>)
         max_forwards: 69,
         route: None,
         sources: Vec::new(),
+        patience: None,
     }
 }
 

@@ -154,6 +154,28 @@ fn refusals_and_redirections_end_the_leg() {
 }
 
 #[test]
+fn a_peer_is_waited_for_only_so_long_where_another_one_waits() {
+    let mut bench = Bench::new(gateway());
+    let call = Place {
+        patience: Some(Duration::from_secs(4)),
+        ..place(None, Some(SDP))
+    };
+    bench.input(Input::Place(Box::new(call)));
+    bench.pass(3.9);
+    assert!(bench.told().is_empty());
+    bench.pass(0.2);
+    let told = bench.told();
+    let Some(LegEvent::Refused {
+        status: 408,
+        answered: false,
+        ..
+    }) = told.first()
+    else {
+        panic!("{told:?}")
+    };
+}
+
+#[test]
 fn a_silent_peer_counts_as_408_and_a_failed_transport_as_503() {
     let (mut bench, _) = calling();
     bench.pass(32.1);
