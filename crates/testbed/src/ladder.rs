@@ -131,6 +131,7 @@ pub(crate) fn name(address: SocketAddr) -> &'static str {
         (plan::SBC, "sbc"),
         (plan::TARGET, "target"),
         (plan::GUARDED, "guarded"),
+        (plan::ROUGH, "rough"),
     ];
     let found = names.into_iter().find(|(host, _)| *host == address);
     found.map_or("nobody", |(_, name)| name)

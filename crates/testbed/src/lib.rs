@@ -14,6 +14,8 @@ mod network;
 mod options;
 mod phone;
 mod plan;
+mod raw;
+mod rough;
 mod sbc;
 mod store;
 mod target;

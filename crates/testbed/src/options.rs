@@ -90,6 +90,8 @@ pub enum Behaviour {
     Stream,
     /// Connections break, with what was on its way on them, between messages and inside them.
     LinesBreak,
+    /// Calls come from an SBC that does what peers were seen to do, and what nobody should.
+    Rough,
     /// Two INVITEs name the same transfer.
     Twice,
     /// Datagrams arrive with some bits turned over.
@@ -118,13 +120,14 @@ pub enum Behaviour {
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Cancel,
         Self::HangUp,
         Self::Hold,
         Self::LateOffer,
         Self::Stream,
         Self::LinesBreak,
+        Self::Rough,
         Self::Twice,
         Self::Corruption,
         Self::Partitions,
@@ -147,6 +150,7 @@ impl Behaviour {
             Self::LateOffer => "late-offer",
             Self::Stream => "stream",
             Self::LinesBreak => "lines-break",
+            Self::Rough => "rough",
             Self::Twice => "twice",
             Self::Corruption => "corruption",
             Self::Partitions => "partitions",

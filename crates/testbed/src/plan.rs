@@ -17,6 +17,8 @@ pub(crate) const SBC: SocketAddr = at(2);
 pub(crate) const TARGET: SocketAddr = at(3);
 /// The address of a target that asks for credentials.
 pub(crate) const GUARDED: SocketAddr = at(4);
+/// The address of the SBC that keeps no rules.
+pub(crate) const ROUGH: SocketAddr = at(5);
 /// An address where nobody is.
 pub(crate) const NOBODY: SocketAddr = at(9);
 
@@ -32,7 +34,7 @@ pub(crate) const GUARDED_REALM: &str = "guarded.example.com";
 /// Whether credentials for a realm may be shown at an address.
 pub(crate) fn knows(address: SocketAddr, realm: &str) -> bool {
     match realm {
-        SBC_REALM => address == SBC,
+        SBC_REALM => address == SBC || address == ROUGH,
         GUARDED_REALM => address == GUARDED,
         _ => false,
     }
@@ -71,6 +73,8 @@ pub(crate) struct CallerPlan {
     pub(crate) start: Duration,
     pub(crate) transport: Transport,
     pub(crate) late_offer: bool,
+    /// Whether the call comes from the SBC that keeps no rules.
+    pub(crate) rough: bool,
     /// After the INVITE: CANCEL, or BYE if it is answered by then.
     pub(crate) hang_up: Option<Duration>,
     /// From hold to resumption, after the answer.
@@ -161,7 +165,8 @@ impl RunPlan {
     /// Whether a party may be left in a call of which it hears nothing more: BYE, CANCEL, or what
     /// they belong to, may never come.
     pub(crate) fn loses_ends(&self) -> bool {
-        self.corrupts || !self.breaks.is_empty() || !self.partitions.is_empty()
+        let rough = self.transfers.iter().any(|plan| plan.caller.rough);
+        rough || self.corrupts || !self.breaks.is_empty() || !self.partitions.is_empty()
     }
 
     pub(crate) fn draw(options: &Options, dice: &mut Dice) -> Self {
@@ -261,6 +266,7 @@ impl CallerPlan {
             } else {
                 Transport::Udp
             },
+            rough: options.allow(Behaviour::Rough) && dice.chance(25),
             late_offer: options.allow(Behaviour::LateOffer) && dice.chance(15),
             hang_up: cancel.or(hang_up),
             hold: holds.then(|| (dice.millis(0, 8_000), dice.millis(10, 6_000))),

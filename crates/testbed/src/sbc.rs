@@ -122,7 +122,7 @@ impl Sbc {
             rescues: plan.loses_ends(),
             dead: false,
         };
-        for transfer in &plan.transfers {
+        for transfer in plan.transfers.iter().filter(|plan| !plan.caller.rough) {
             sbc.add(transfer, transfer.caller.clone());
         }
         for (index, caller) in &plan.again {

@@ -17,11 +17,13 @@ use crate::inspector::{Inspector, Rule, Violation};
 use crate::ladder::{self, Ladder};
 use crate::network::{Arrival, End, Fate, Network};
 use crate::options::Options;
-use crate::plan::{GATEWAY, GUARDED, RunPlan, SBC, TARGET};
+use crate::plan::{GATEWAY, GUARDED, ROUGH, RunPlan, SBC, TARGET};
+use crate::rough::Rough;
 use crate::sbc::Sbc;
 use crate::target::Target;
 use crate::voice::{Datagram, is_silent};
 
+const HOSTS: [SocketAddr; 5] = [GATEWAY, SBC, TARGET, GUARDED, ROUGH];
 /// Where hosts take messages; their other ports are for media.
 const SIP_PORT: u16 = 5060;
 /// No run may take longer, in virtual time.
@@ -38,6 +40,7 @@ pub struct World {
     network: Network,
     gateway: Gateway,
     sbc: Sbc,
+    rough: Rough,
     targets: [Target; 2],
     /// What could not be sent, to be told to the sender.
     refused: Agenda<(SocketAddr, Flow, Bytes)>,
@@ -108,7 +111,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let plan = RunPlan::draw(options, &mut dice);
         let mut network = Network::new(options.weather(), dice.fork());
-        for address in [GATEWAY, SBC, TARGET, GUARDED] {
+        for address in HOSTS {
             network.attach(address);
         }
         let mut faults = Agenda::default();
@@ -121,12 +124,14 @@ impl World {
         }
         let gateway = Gateway::new(&plan, &mut dice);
         let sbc = Sbc::new(&plan, &mut dice);
+        let rough = Rough::new(&plan, &mut dice);
         let targets = [TARGET, GUARDED].map(|address| Target::new(address, &plan, &mut dice));
         Self {
             now: Now::ZERO,
             network,
             gateway,
             sbc,
+            rough,
             targets,
             refused: Agenda::default(),
             faults,
@@ -160,7 +165,8 @@ impl World {
 
     fn next(&self) -> Option<Now> {
         let targets = self.targets.iter().filter_map(Target::poll_timeout).min();
-        let parties = earliest(self.gateway.poll_timeout(), self.sbc.poll_timeout());
+        let callers = earliest(self.sbc.poll_timeout(), self.rough.poll_timeout());
+        let parties = earliest(self.gateway.poll_timeout(), callers);
         let faults = earliest(self.refused.poll_timeout(), self.faults.poll_timeout());
         let wires = earliest(self.network.poll_timeout(), self.network.next_cut());
         let wires = earliest(wires, faults);
@@ -193,7 +199,7 @@ impl World {
             self.fault(fault);
         } else {
             self.gateway.audible = Audible {
-                callers: self.sbc.audible(),
+                callers: &self.sbc.audible() | &self.rough.audible(),
                 targets: self.targets.iter().flat_map(Target::audible).collect(),
             };
             let late =
@@ -238,9 +244,11 @@ impl World {
         }
     }
 
-    fn machines(&mut self) -> [&mut dyn Machine; 4] {
+    fn machines(&mut self) -> [&mut dyn Machine; 5] {
         let [target, guarded] = &mut self.targets;
-        [&mut self.gateway, &mut self.sbc, target, guarded]
+        let callers: [&mut dyn Machine; 2] = [&mut self.sbc, &mut self.rough];
+        let [sbc, rough] = callers;
+        [&mut self.gateway, sbc, rough, target, guarded]
     }
 
     fn machine(&mut self, address: SocketAddr) -> Option<&mut dyn Machine> {
@@ -250,7 +258,7 @@ impl World {
 
     /// Takes what the machines have done to the network, the ladder and the inspector.
     fn collect(&mut self) {
-        for address in [GATEWAY, SBC, TARGET, GUARDED] {
+        for address in HOSTS {
             let deeds = self
                 .machine(address)
                 .map(|machine| std::mem::take(&mut machine.host().deeds));
@@ -260,7 +268,7 @@ impl World {
                     Deed::Transmit { flow, payload } => self.transmit(flow, payload, echo),
                     Deed::Fact(fact) => self.fact(address, fact),
                     Deed::Heard { message, corrupted } => {
-                        echo = corrupted;
+                        echo = corrupted || message.validate().is_err();
                         self.inspector.heard(self.now, address, &message, corrupted);
                     }
                     Deed::Garbled => {
@@ -291,9 +299,15 @@ impl World {
         match ladder::parse(&payload) {
             Some(message) => {
                 let ends = (flow.local, flow.remote);
-                self.inspector
-                    .sent(now, ends, (&message, echo), &self.gateway.store);
+                if flow.local != ROUGH {
+                    self.inspector
+                        .sent(now, ends, (&message, echo), &self.gateway.store);
+                }
                 self.ladder.sent(now, ends, &message, fate.clone());
+            }
+            None if flow.local == ROUGH => {
+                self.ladder
+                    .note(now, "rough sends bytes that are no message".to_owned());
             }
             None => {
                 let detail = "bytes that are no message".to_owned();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use testbed::{Options, Verdict, World};
+use testbed::{Behaviour, Options, Verdict, World};
 
 /// Runs seeds at a loss; the first that breaks a rule is shown with its ladder.
 fn hold(seeds: std::ops::Range<u64>, options: &Options) -> Vec<Verdict> {
@@ -83,5 +83,47 @@ fn seeds_reach_every_end_that_a_call_can_have() {
         "connections break",
     ] {
         assert!(all.contains(happening), "no {happening}");
+    }
+}
+
+#[test]
+fn rough_caller_gets_for_each_of_its_doings_what_the_rfcs_say() {
+    let mut options = Options::wild(0);
+    options.behaviours = [Behaviour::Rough, Behaviour::ReferFails].into();
+    let ladders = hold(7_000..7_300, &options);
+    let messages = ladders.iter().flat_map(|verdict| verdict.ladder.messages());
+    let messages: BTreeSet<String> = messages.collect();
+    for answer in [
+        "420 INVITE",
+        "482 INVITE",
+        "487 INVITE",
+        "488 INVITE",
+        "500 INVITE",
+        "500 OPTIONS",
+        "501 FROB",
+        "405 MESSAGE",
+        "481 BYE",
+        "481 CANCEL",
+        "481 NOTIFY",
+        "489 NOTIFY",
+        "481 PRACK",
+        "200 INFO",
+        "200 OPTIONS",
+        "200 UPDATE",
+        "400 INFO",
+        "505 INFO",
+    ] {
+        let wanted = format!("gateway>rough {answer}");
+        assert!(messages.contains(&wanted), "{wanted} is missing");
+    }
+    for answer in [
+        "401 BYE",
+        "407 REFER",
+        "202 REFER",
+        "603 REFER",
+        "NOTIFY 100",
+    ] {
+        let wanted = format!("rough>gateway {answer}");
+        assert!(messages.contains(&wanted), "{wanted} is missing");
     }
 }

@@ -9,10 +9,10 @@ use call_control::transfer::{
 use call_control::{Facts, Fallback, Peer, Policy, TRANSFER_HEADER};
 use media_core::Tone;
 use sdp::Codec;
-use sip_core::{EndpointConfig, Header, Invitation};
+use sip_core::{Credentials, EndpointConfig, Header, Invitation, TrunkRule};
 
 use crate::host::{Host, trunk};
-use crate::plan::{CallPlan, GATEWAY, SBC};
+use crate::plan::{CallPlan, GATEWAY, ROUGH, SBC, SBC_REALM};
 
 /// The codecs that the gateway takes, in order.
 pub(super) const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
@@ -23,7 +23,14 @@ pub(crate) const USER: (&str, &str) = ("gateway", "secret");
 pub(super) fn host(seed: [u8; 32]) -> Host {
     let config = EndpointConfig {
         users: vec!["agent".to_owned()],
-        trunks: vec![trunk(&[SBC])],
+        trunks: vec![TrunkRule {
+            outbound_auth: Some(Credentials {
+                realm: Some(SBC_REALM.to_owned()),
+                username: USER.0.to_owned(),
+                password: USER.1.to_owned().into(),
+            }),
+            ..trunk(&[SBC, ROUGH])
+        }],
         required_header: Some(TRANSFER_HEADER.to_owned()),
         ..EndpointConfig::default()
     };

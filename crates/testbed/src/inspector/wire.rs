@@ -202,7 +202,10 @@ impl Wire {
         let this = (status, names.to_tag.clone(), now);
         let first = self.finals.entry(key).or_insert_with(|| this.clone());
         // A straggler that comes when the transaction is over is another request.
-        if now - first.2 >= GIVES_UP || (first.0, &first.1) == (this.0, &this.1) {
+        let same = (first.0, &first.1) == (this.0, &this.1);
+        // A CANCEL that overtook its INVITE and comes again finds it (RFC 3261 §9.2).
+        let found = names.method == Method::Cancel && (first.0, status) == (481, 200);
+        if now - first.2 >= GIVES_UP || same || found {
             return Ok(());
         }
         let detail = format!("{status} {} after {}", names.method, first.0);
