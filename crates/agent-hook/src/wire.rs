@@ -67,6 +67,21 @@ pub enum Feature {
     Marks2,
 }
 
+/// The JSON Schemas of both directions, by name: `gateway-message` and `agent-message`.
+#[must_use]
+pub fn schemas() -> [(&'static str, Value); 2] {
+    [
+        (
+            "gateway-message",
+            Value::from(schemars::schema_for!(GatewayMessage)),
+        ),
+        (
+            "agent-message",
+            Value::from(schemars::schema_for!(AgentMessage)),
+        ),
+    ]
+}
+
 /// Why a text is no message of the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WireError {

@@ -16,6 +16,7 @@ use timebase::{Clock, UnixMillis, wall_now};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::hook_call::{HookOptions, Shared};
 use super::{FAILED, Paint, USAGE, say, say_error};
 use crate::caller::{
     CallEvent, OnRefer, Order, PcapWriter, Phone, PhoneOptions, Report, Script, What,
@@ -34,8 +35,8 @@ const RETURN_MEDIA_PORTS: std::ops::RangeInclusive<u16> = 41_000..=41_999;
 #[derive(Debug, Args)]
 pub(super) struct Call {
     /// The URI to call, as sip:agent@127.0.0.1:5060
-    #[arg(long, value_name = "URI")]
-    to: String,
+    #[arg(long, value_name = "URI", required_unless_present = "hook")]
+    to: Option<String>,
     /// The transfer's id, sent as X-ASAPP-CallTransferId
     #[arg(long, value_name = "ID")]
     transfer: Option<String>,
@@ -70,12 +71,12 @@ pub(super) struct Call {
     /// Its password
     #[arg(long, value_name = "PASSWORD", requires = "user")]
     password: Option<String>,
-    /// What to say: a WAV file of 8 kHz, mono, 16 bits
+    /// What to say: a WAV file of 8 kHz, mono, 16 bits; any other with --hook
     #[arg(long, value_name = "FILE.wav")]
     play: Option<PathBuf>,
-    /// Keys to press after that; a comma is a pause
+    /// Keys to press after that; a comma is a pause. With --hook when to press them, as 12#@3s, any number of times
     #[arg(long, value_name = "DIGITS")]
-    dtmf: Option<String>,
+    dtmf: Vec<String>,
     /// Where to keep what is heard
     #[arg(long, value_name = "FILE.wav")]
     record: Option<PathBuf>,
@@ -94,6 +95,8 @@ pub(super) struct Call {
     /// Where to keep the SIP messages, those of TCP as UDP; RTP is not in it
     #[arg(long, value_name = "FILE.pcap")]
     pcap: Option<PathBuf>,
+    #[command(flatten)]
+    hook: HookOptions,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -119,7 +122,22 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Call {
+    /// As [`HookOptions::claim_log`].
+    pub(super) fn claim_log(&mut self, log: Option<String>) -> Option<String> {
+        self.hook.claim_log(log)
+    }
+
     pub(super) async fn run(self) -> ExitCode {
+        if self.hook.hook.is_some() {
+            let shared = Shared {
+                from: self.from,
+                play: self.play,
+                keys: self.dtmf,
+                record: self.record,
+                hang_up: self.hangup_after,
+            };
+            return self.hook.run(shared).await;
+        }
         let say_wav = match self.play.as_deref().map(wav::read).transpose() {
             Ok(audio) => audio.unwrap_or_default(),
             Err(error) => {
@@ -136,7 +154,7 @@ impl Call {
     /// Places the call and stays with it; why it did not go as asked.
     async fn place(self, audio: Bytes) -> io::Result<Option<String>> {
         let clock = Clock::start();
-        let (_, remote) = resolve(&self.to, self.transport())
+        let (_, remote) = resolve(self.to(), self.transport())
             .await
             .map_err(io::Error::other)?;
         let address = local_address(remote)?;
@@ -174,6 +192,11 @@ impl Call {
         Ok(report
             .failure()
             .or_else(|| taken.and_then(|taken| taken.failure())))
+    }
+
+    /// The URI to call, which is there where no hook is.
+    fn to(&self) -> &str {
+        self.to.as_deref().unwrap_or_default()
     }
 
     fn transport(&self) -> Transport {
@@ -216,14 +239,14 @@ impl Call {
                     password: password.into(),
                 });
         Order {
-            to: self.to.clone(),
+            to: self.to().to_owned(),
             from: self.from.clone(),
             transport: self.transport(),
             transfer: self.transfer.clone(),
             credentials,
             script: Script {
                 say: audio,
-                digits: self.dtmf.clone(),
+                digits: (!self.dtmf.is_empty()).then(|| self.dtmf.concat()),
                 then_say: Bytes::new(),
                 hold_after: self.hold_after,
                 hangup_after: self.hangup_after,

@@ -1,10 +1,13 @@
-//! The command line: `serve`, `demo`, `call`, `check`, `secret`.
+//! The command line: `serve`, `demo`, `call`, `agent`, `lint`, `check`, `secret`.
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 78 configuration. Logs go to the standard error.
 
+mod agent;
 mod call;
 mod check;
 mod demo;
+mod hook_call;
+mod lint;
 mod secret;
 mod serve;
 mod terminal;
@@ -13,6 +16,7 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 pub use terminal::{Paint, say, say_error};
@@ -41,8 +45,12 @@ enum Command {
     Serve(serve::Serve),
     /// See the whole story on this machine: register, call, talk, hand back, fetch
     Demo(demo::Demo),
-    /// Place a test call as an SBC would
+    /// Place a test call as an SBC would, or play the gateway's part to a hook
     Call(Box<call::Call>),
+    /// Run an agent that speaks the hook protocol, for developing hooks
+    Agent(agent::Agent),
+    /// Hold recorded hook messages against the protocol
+    Lint(lint::Lint),
     /// Say what is wrong in a configuration, or show what is in force
     Check(check::Check),
     /// Make an API key pair
@@ -52,11 +60,18 @@ enum Command {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
     let default = match &cli.command {
-        Command::Serve(_) => "info",
-        Command::Demo(_) | Command::Call(_) | Command::Check(_) | Command::Secret => "warn",
+        Command::Serve(_) | Command::Agent(_) => "info",
+        Command::Demo(_)
+        | Command::Call(_)
+        | Command::Lint(_)
+        | Command::Check(_)
+        | Command::Secret => "warn",
     };
+    if let Command::Call(call) = &mut cli.command {
+        cli.log = call.claim_log(cli.log);
+    }
     if let Err(problem) = start_log(cli.log.as_deref().unwrap_or(default)) {
         say_error(&format!("--log: {problem}"));
         return ExitCode::from(USAGE);
@@ -65,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => block_on(serve.run()),
         Command::Demo(demo) => block_on(demo.run()),
         Command::Call(call) => block_on(call.run()),
+        Command::Agent(agent) => block_on(agent.run()),
+        Command::Lint(lint) => lint.run(),
         Command::Check(check) => check.run(),
         Command::Secret => secret::run(),
     }
@@ -93,6 +110,20 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
+/// Waits for SIGTERM or SIGINT.
+async fn stopped() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +142,26 @@ mod tests {
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         assert!(matches!(cli.command, Command::Call(_)));
         assert_eq!(cli.log.as_deref(), Some("debug"));
+    }
+
+    #[test]
+    fn every_option_of_a_call_with_a_hook_is_taken() {
+        let line = "handback call --hook ws://127.0.0.1:9/ --play caller.wav --record heard.wav --stereo both.wav --log msgs.jsonl \
+                    --input-context ctx.json --say a.wav@after-silence:800 --barge b.wav@play:1500ms --dtmf 12#@3s \
+                    --drop-at 5s --stall 4s --both-tracks --expect complete.transferType=AGENT --max-first-audio 2s";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Call(mut call) = cli.command else {
+            panic!("not a call")
+        };
+        assert_eq!(
+            call.claim_log(cli.log),
+            None,
+            "the file is not the log's filter"
+        );
+        assert_eq!(
+            call.claim_log(Some("debug".to_owned())).as_deref(),
+            Some("debug")
+        );
     }
 
     #[test]
