@@ -56,6 +56,8 @@ pub(crate) struct MediaLeg {
     /// The direction of our last offer.
     offered: Direction,
     agreement: Option<Agreement>,
+    /// The peer's latest description: every stream in it keeps its place (RFC 3264 §8).
+    theirs: Option<Description>,
 }
 
 impl MediaLeg {
@@ -73,6 +75,7 @@ impl MediaLeg {
             last: None,
             offered: Direction::SendRecv,
             agreement: None,
+            theirs: None,
         }
     }
 
@@ -81,6 +84,7 @@ impl MediaLeg {
         let offer = Description::parse(offer)?;
         let (text, agreement) = sdp::answer(&offer, &self.local)?;
         self.agreement = Some(agreement);
+        self.theirs = Some(offer.clone());
         if let Some(kept) = self.unchanged(&text) {
             return Ok(kept);
         }
@@ -98,14 +102,14 @@ impl MediaLeg {
     /// Our offer.
     pub(crate) fn offer(&mut self, direction: Direction) -> Bytes {
         self.offered = direction;
-        let text = sdp::offer(&self.local, direction);
+        let text = sdp::offer_like(&self.local, direction, self.theirs.as_ref());
         if let Some(kept) = self.unchanged(&text) {
             return kept;
         }
         if self.last.is_some() {
             self.local.version += 1;
         }
-        let text = sdp::offer(&self.local, direction);
+        let text = sdp::offer_like(&self.local, direction, self.theirs.as_ref());
         self.last = Some(text.clone());
         text
     }
@@ -113,7 +117,10 @@ impl MediaLeg {
     /// The peer's answer to our last offer.
     pub(crate) fn accept(&mut self, answer: &[u8]) -> Result<(), Unusable> {
         let answer = Description::parse(answer)?;
-        self.agreement = Some(sdp::accept(&self.local, self.offered, &answer)?);
+        let theirs = self.theirs.as_ref();
+        let agreed = sdp::accept_like(&self.local, self.offered, &answer, theirs)?;
+        self.agreement = Some(agreed);
+        self.theirs = Some(answer);
         Ok(())
     }
 

@@ -30,17 +30,7 @@ pub fn answer(offer: &Description, local: &Local) -> Result<(Bytes, Agreement), 
             };
             write::audio(&mut text, local.port, &audio);
         } else {
-            for part in [
-                "m=",
-                stream.media(),
-                " 0 ",
-                stream.transport(),
-                " ",
-                stream.formats(),
-                "\r\n",
-            ] {
-                text.push_str(part);
-            }
+            write::refused(&mut text, stream);
         }
     }
     Ok((Bytes::from(text), agreement))
@@ -49,20 +39,38 @@ pub fn answer(offer: &Description, local: &Local) -> Result<(Bytes, Agreement), 
 /// Writes an offer: the codecs of `local` in its order, telephone events, the packet time.
 #[must_use]
 pub fn offer(local: &Local, direction: Direction) -> Bytes {
+    offer_like(local, direction, None)
+}
+
+/// Writes an [`offer`] in a session that has had one: every stream of the peer's last description
+/// has its place, and those that are not ours stay refused (RFC 3264 §8).
+#[must_use]
+pub fn offer_like(local: &Local, direction: Direction, last: Option<&Description>) -> Bytes {
     let codecs: Vec<_> = local
         .codecs
         .iter()
         .map(|codec| (codec.payload_type(), *codec))
         .collect();
-    let mut text = String::with_capacity(320);
-    write::session(&mut text, local, (0, 0));
     let audio = Audio {
         codecs: &codecs,
         events: Some((OFFERED_EVENTS, "0-16")),
         ptime_ms: local.ptime_ms,
         direction,
     };
-    write::audio(&mut text, local.port, &audio);
+    let mut text = String::with_capacity(320);
+    write::session(&mut text, local, (0, 0));
+    let streams = last.map_or(&[][..], Description::streams);
+    let ours = place_of_audio(streams, local);
+    if streams.is_empty() {
+        write::audio(&mut text, local.port, &audio);
+    }
+    for (at, stream) in streams.iter().enumerate() {
+        if at == ours {
+            write::audio(&mut text, local.port, &audio);
+        } else {
+            write::refused(&mut text, stream);
+        }
+    }
     Bytes::from(text)
 }
 
@@ -75,9 +83,26 @@ pub fn accept(
     direction: Direction,
     answer: &Description,
 ) -> Result<Agreement, Unacceptable> {
-    let [stream] = answer.streams() else {
-        return Err(Unacceptable::NotAnAnswer);
-    };
+    accept_like(local, direction, answer, None)
+}
+
+/// Reads the answer to our [`offer_like`] with the same arguments.
+///
+/// # Errors
+/// When the answer refuses the stream or does not fit the offer.
+pub fn accept_like(
+    local: &Local,
+    direction: Direction,
+    answer: &Description,
+    last: Option<&Description>,
+) -> Result<Agreement, Unacceptable> {
+    let streams = last.map_or(&[][..], Description::streams);
+    let fits = answer.streams().len() == streams.len().max(1);
+    let stream = answer
+        .streams()
+        .get(place_of_audio(streams, local))
+        .filter(|_| fits)
+        .ok_or(Unacceptable::NotAnAnswer)?;
     let agreement = take(stream, local)?;
     let (ours, theirs) = (direction, agreement.direction);
     Ok(Agreement {
@@ -87,6 +112,17 @@ pub fn accept(
         ),
         ..agreement
     })
+}
+
+/// Which of the streams is ours: the one that we took or would take, else the first audio.
+fn place_of_audio(streams: &[Stream], local: &Local) -> usize {
+    let first = || {
+        streams
+            .iter()
+            .position(|stream| stream.media() == "audio")
+            .unwrap_or_default()
+    };
+    choose(streams, local).map_or_else(|_| first(), |(at, _)| at)
 }
 
 /// The first stream that can be taken, else the reason of the one that came closest.

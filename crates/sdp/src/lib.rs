@@ -10,7 +10,7 @@ mod description;
 mod error;
 mod write;
 
-pub use agree::{accept, answer, offer};
+pub use agree::{accept, accept_like, answer, offer, offer_like};
 pub use description::{Description, Stream};
 pub use error::{SdpError, Unacceptable};
 

@@ -1,6 +1,6 @@
 //! Descriptions as text.
 
-use crate::{Codec, Direction, Local};
+use crate::{Codec, Direction, Local, Stream};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -62,6 +62,12 @@ pub(crate) fn audio(text: &mut String, port: u16, audio: &Audio<'_>) {
         audio.ptime_ms,
         audio.direction.name()
     );
+}
+
+/// A stream of the peer's that is refused, with its formats (RFC 3264 §6).
+pub(crate) fn refused(text: &mut String, stream: &Stream) {
+    let (media, transport, formats) = (stream.media(), stream.transport(), stream.formats());
+    let _ = write!(text, "m={media} 0 {transport} {formats}\r\n");
 }
 
 /// Whether two of our descriptions are equal but for the version of their `o=` line.

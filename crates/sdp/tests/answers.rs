@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
 
 use sdp::{
-    Agreement, Codec, Description, Direction, Local, SdpError, Unacceptable, accept, answer, offer,
+    Agreement, Codec, Description, Direction, Local, SdpError, Unacceptable, accept, accept_like,
+    answer, offer, offer_like,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -457,4 +458,28 @@ fn version_is_the_only_difference_overlooked() {
     assert!(sdp::same_but_version(&one, &later));
     assert!(!sdp::same_but_version(&one, &moved));
     assert!(!sdp::same_but_version(b"junk", b"o="));
+}
+
+#[test]
+fn later_offer_keeps_every_stream_of_the_session_in_its_place() {
+    let theirs = "m=video 5000 RTP/AVP 96\nm=audio 4000 RTP/AVP 0\nm=image 0 udptl t38\n";
+    let theirs = Description::parse(with_head(theirs).as_bytes()).unwrap();
+    let text = offer_like(&local(), Direction::SendRecv, Some(&theirs));
+    let ours = Description::parse(&text).unwrap();
+    let lines: Vec<_> = ours
+        .streams()
+        .iter()
+        .map(|stream| (stream.media(), stream.port() == 0))
+        .collect();
+    assert_eq!(lines, [("video", true), ("audio", false), ("image", true)]);
+    let read = |rest: &str| {
+        let answer = Description::parse(with_head(rest).as_bytes()).unwrap();
+        accept_like(&local(), Direction::SendRecv, &answer, Some(&theirs))
+    };
+    let agreed = read("m=video 0 RTP/AVP 96\nm=audio 4002 RTP/AVP 0\nm=image 0 udptl t38\n");
+    assert_eq!(agreed.unwrap().remote.port(), 4002);
+    assert_eq!(
+        read("m=audio 4002 RTP/AVP 0\n").unwrap_err(),
+        Unacceptable::NotAnAnswer
+    );
 }

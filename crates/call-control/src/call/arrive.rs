@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use media_core::Side;
-use sip_core::{Command, Response};
+use sip_core::{Command, Reliability, Response};
 use timebase::Now;
 
 use super::talk::Talk;
@@ -32,7 +32,7 @@ impl Call {
         if cancelled {
             return self.undo(now, Response::new(487), Outcome::Cancelled);
         }
-        if self.policy.ringing {
+        if self.policy.ringing && !self.offers_early() {
             self.command(
                 self.caller.id,
                 Command::Ring {
@@ -165,6 +165,26 @@ impl Call {
         }
     }
 
+    /// Whether our offer goes in the first reliable provisional response (RFC 3262 §5): the INVITE
+    /// had none, and its sender insists on such responses.
+    fn offers_early(&self) -> bool {
+        self.facts.offer.is_none() && self.facts.reliability == Reliability::Required
+    }
+
+    /// Our offer in a provisional response; the answer to it comes with the PRACK.
+    pub(super) fn offer_early(&mut self) {
+        if !self.offers_early() || !matches!(self.state, State::Answering { .. }) {
+            return;
+        }
+        let Some(media) = &mut self.caller.media else {
+            return;
+        };
+        let sdp = Some(media.offer(sdp::Direction::SendRecv));
+        let status = if self.policy.ringing { 180 } else { 183 };
+        self.caller.offered_early = true;
+        self.command(self.caller.id, Command::Ring { status, sdp });
+    }
+
     /// 200 leaves once the agent is connected and the port is open.
     pub(super) fn answer_when_ready(&mut self, now: Now) {
         let State::Answering {
@@ -176,9 +196,14 @@ impl Call {
         let Some(media) = &mut self.caller.media else {
             return;
         };
+        let early = self.caller.offered_early;
+        if early && media.agreement().is_none() {
+            return;
+        }
         let answer = match &self.facts.offer {
-            Some(offer) => media.answer(offer),
-            None => Ok(media.offer(sdp::Direction::SendRecv)),
+            Some(offer) => media.answer(offer).map(Some),
+            None if early => Ok(None),
+            None => Ok(Some(media.offer(sdp::Direction::SendRecv))),
         };
         let sdp = match answer {
             Ok(sdp) => sdp,
@@ -190,7 +215,7 @@ impl Call {
         self.command(
             self.caller.id,
             Command::Accept {
-                sdp: Some(sdp),
+                sdp,
                 headers: Vec::new(),
             },
         );

@@ -16,7 +16,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use media_core::Side;
 use sdp::Codec;
-use sip_core::{Command, Ended, Header, LegEvent, LegId, ReasonValue, Response, TrunkId};
+use sip_core::{
+    Command, Ended, Header, LegEvent, LegId, ReasonValue, Reliability, Response, TrunkId,
+};
 use timebase::Now;
 
 use crate::io::{AgentSaid, Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest};
@@ -41,6 +43,8 @@ pub struct Facts {
     pub transfer: TransferId,
     /// The offer; none when the INVITE had no SDP.
     pub offer: Option<Bytes>,
+    /// Whether provisional responses are to be reliable (RFC 3262).
+    pub reliability: Reliability,
     /// Whether the peer takes REFER, as far as its Allow header says.
     pub allow_refer: bool,
     /// The INVITE's Max-Forwards.
@@ -125,6 +129,8 @@ struct CallerLeg {
     id: LegId,
     media: Option<MediaLeg>,
     allow_refer: bool,
+    /// Our offer went in a reliable provisional response: the 200 waits for its answer.
+    offered_early: bool,
     /// Our 200 is sent.
     accepted: bool,
     /// The ACK came.
@@ -157,6 +163,7 @@ impl Call {
             id: facts.leg,
             media: None,
             allow_refer: facts.allow_refer,
+            offered_early: false,
             accepted: false,
             confirmed: false,
             hung_up: false,
@@ -257,7 +264,7 @@ impl Call {
             }
             LegEvent::NoPrack => self.undo(now, Response::new(504), Outcome::Refused(504)),
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Caller, sdp),
-            LegEvent::OfferAnswered { sdp } => self.offer_answered(Side::Caller, sdp),
+            LegEvent::OfferAnswered { sdp } => self.offer_answered(now, Side::Caller, sdp),
             LegEvent::AllowsRefer(allowed) => self.caller.allow_refer = allowed,
             LegEvent::ReferAnswered {
                 status,
@@ -324,7 +331,7 @@ impl Call {
                 self.target_refused(now, &refused, contacts);
             }
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Target, sdp),
-            LegEvent::OfferAnswered { sdp } => self.offer_answered(Side::Target, sdp),
+            LegEvent::OfferAnswered { sdp } => self.offer_answered(now, Side::Target, sdp),
             LegEvent::HungUp { reasons } => self.target_hung_up(now, &reasons),
             LegEvent::Ended { .. } => self.target_ended(now),
             LegEvent::Referred { .. } => self.command(leg, Command::AnswerRefer { status: 603 }),
@@ -383,6 +390,7 @@ impl Call {
             } => {
                 let codecs = self.facts.codecs.clone();
                 self.caller.media = Some(MediaLeg::new(address, self.facts.session_id, codecs));
+                self.offer_early();
                 self.answer_when_ready(now);
             }
             MediaSaid::NoPort { side: Side::Caller } => {

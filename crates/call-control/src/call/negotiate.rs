@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use media_core::Side;
-use sip_core::{Command, LegId};
+use sip_core::{Command, LegId, Response};
 use timebase::Now;
 
-use super::{Call, State};
+use super::{Call, State, reasons};
 use crate::io::MediaRequest;
 use crate::media_leg::MediaLeg;
+use crate::outcome::Outcome;
 
 impl Call {
     /// A re-INVITE or UPDATE is answered from the offer at hand, never from an earlier answer.
@@ -33,13 +34,26 @@ impl Call {
         }
     }
 
-    /// The answer to an offer of ours in a 200; an unusable one leaves the media as it was.
-    pub(super) fn offer_answered(&mut self, side: Side, answer: Option<Bytes>) {
+    /// The answer to an offer of ours that did not go in the first 200. A call whose session would
+    /// be in doubt ends (RFC 3261 §13.2.2.4): BYE with Reason 488, before the answer a refusal.
+    pub(super) fn offer_answered(&mut self, now: Now, side: Side, answer: Option<Bytes>) {
         let Some((_, media)) = self.leg_media(side) else {
             return;
         };
-        if answer.is_some_and(|answer| media.accept(&answer).is_ok()) {
-            self.connect_media(self.diary.arrived, side);
+        let usable = answer.is_some_and(|answer| media.accept(&answer).is_ok());
+        match (&self.state, side, usable) {
+            (State::Answering { .. }, Side::Caller, true) => self.answer_when_ready(now),
+            (State::Answering { .. }, Side::Caller, false) => {
+                self.undo(now, Response::new(488), Outcome::Refused(488));
+            }
+            (_, _, true) => self.connect_media(now, side),
+            (State::HandingBack(hand_back), _, false) if hand_back.is_bridged() => {
+                self.end_bridge(now, reasons::bad_answer());
+            }
+            (_, Side::Caller, false) => {
+                self.finish(now, Outcome::BadAnswer, reasons::bad_answer());
+            }
+            (_, Side::Target, false) => {}
         }
     }
 

@@ -60,7 +60,7 @@ impl Talk {
 impl Call {
     pub(super) fn caller_confirmed(&mut self, now: Now, answer: Option<Bytes>) {
         self.caller.confirmed = true;
-        if self.facts.offer.is_some() {
+        if self.facts.offer.is_some() || self.caller.offered_early {
             self.watch_media();
             return self.store_held();
         }

@@ -3,5 +3,6 @@
 mod arriving;
 mod chain;
 mod handing_back;
+mod sessions;
 mod talking;
 mod world;

@@ -142,6 +142,7 @@ fn facts(trunk: &Trunk, rules: &Rules, invitation: &Invitation) -> Facts {
         trunk: invitation.trunk,
         transfer: invitation.correlation.as_deref().unwrap_or_default().into(),
         offer: invitation.offer.clone(),
+        reliability: invitation.reliability,
         allow_refer: invitation.allow_refer,
         max_forwards: invitation.max_forwards,
         own_identity: identity::own(&host, &invitation.caller),

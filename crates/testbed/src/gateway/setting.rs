@@ -98,6 +98,7 @@ pub(super) fn facts(invitation: &Invitation, session_id: u64) -> Facts {
         trunk: invitation.trunk,
         transfer: invitation.correlation.as_deref().unwrap_or_default().into(),
         offer: invitation.offer.clone(),
+        reliability: invitation.reliability,
         allow_refer: invitation.allow_refer,
         max_forwards: invitation.max_forwards,
         own_identity: format!("<sip:agent@{GATEWAY}>").into(),

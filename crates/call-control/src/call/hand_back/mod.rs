@@ -309,6 +309,8 @@ impl Call {
             StepState::Referred { .. } => self.handed_back(now, Vec::new()),
             StepState::Dialing(_) => {
                 self.note(StepResult::CallerHangupDuringTransfer, None);
+                // RFC 3326: the target's CANCEL says why.
+                self.drop_target(reasons::crossing(reasons));
                 self.handed_back(now, Vec::new());
             }
             StepState::Bridged => self.end_bridge(now, reasons::crossing(reasons)),

@@ -67,6 +67,7 @@ pub(super) fn facts() -> Facts {
         leg: CALLER,
         transfer: "t-1".into(),
         offer: Some(Bytes::from_static(OFFER.as_bytes())),
+        reliability: sip_core::Reliability::Unsupported,
         allow_refer: true,
         max_forwards: 70,
         own_identity: Bytes::from_static(b"<sip:agent@gw>"),
@@ -285,6 +286,7 @@ fn describe(output: &Output) -> String {
 fn describe_command(leg: LegId, command: &Command) -> String {
     let side = if leg == CALLER { "" } else { "target " };
     match command {
+        Command::Accept { sdp: None, .. } => "accept without SDP".to_owned(),
         Command::Accept { .. } => "accept".to_owned(),
         Command::Refuse(response) => match response.headers.first() {
             Some(header) => format!(
@@ -301,7 +303,8 @@ fn describe_command(leg: LegId, command: &Command) -> String {
             }
             None => format!("{side}hang up"),
         },
-        Command::Ring { status, .. } => format!("ring {status}"),
+        Command::Ring { status, sdp: None } => format!("ring {status}"),
+        Command::Ring { status, .. } => format!("ring {status} with SDP"),
         Command::Refer { target, .. } => format!("refer {}", String::from_utf8_lossy(target)),
         Command::Answer { sdp } => {
             let text = String::from_utf8_lossy(sdp);
