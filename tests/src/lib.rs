@@ -18,6 +18,7 @@ mod peer;
 mod request;
 mod sound;
 mod target;
+pub mod torture;
 
 pub use agent::{AgentServer, AgentSession};
 pub use call::{Call, TRANSFER_HEADER, offer};

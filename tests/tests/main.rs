@@ -22,5 +22,6 @@ mod promise_outlives_the_process;
 mod request_inside_the_call_gets_its_status;
 mod return_target_is_found_by_dns;
 mod servers_are_located_by_dns;
+mod torture_messages_get_their_verdicts;
 mod trunk_is_asked_whether_it_is_there;
 mod websocket_agent_holds_the_call;

@@ -166,6 +166,11 @@ impl Endpoint {
 
     pub(super) fn admit(&mut self, now: Now, invitation: &Invitation) {
         self.waiting.remove(&invitation.request);
+        // The shell may have taken so long that others have the place.
+        if self.legs.len() >= self.stack.config.bounds.legs {
+            self.turn_away(&invitation.request, invitation.flow, &overloaded());
+            return self.never_began(invitation.leg);
+        }
         match Leg::admit(now, &mut self.stack, invitation) {
             Some(leg) => {
                 self.stack.counters.admitted += 1;
