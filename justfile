@@ -28,6 +28,10 @@ load:
 bench:
     cargo bench --workspace
 
+# Torture messages against the release binary: our own with their verdicts, or those of other folders.
+torture *FOLDERS:
+    tests/torture/run.sh {{FOLDERS}}
+
 # Fuzzes a target of tests/fuzz for a minute, or as libFuzzer's arguments say; needs cargo-fuzz.
 fuzz TARGET *ARGUMENTS='-max_total_time=60':
     tests/fuzz/run.sh {{TARGET}} {{ARGUMENTS}}

@@ -39,6 +39,8 @@ pub struct Heard {
     pub alive: bool,
     /// How many answers are waited for.
     pub wanted: usize,
+    /// The Request-URI, which an ACK of RFC 2543 is known by too.
+    target: String,
 }
 
 impl Heard {
@@ -82,7 +84,10 @@ impl Player {
         let socket = UdpSocket::bind((SOURCE, port_of(message)))
             .or_else(|_| UdpSocket::bind((SOURCE, 0)))?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let mut heard = Heard::default();
+        let mut heard = Heard {
+            target: target_of(message),
+            ..Heard::default()
+        };
         socket.send_to(message, self.udp)?;
         let probe = probe(&socket.local_addr()?);
         socket.send_to(probe.as_bytes(), self.udp)?;
@@ -110,6 +115,7 @@ impl Player {
         stream.set_nodelay(true)?;
         let mut heard = Heard {
             wanted,
+            target: target_of(&pieces.concat()),
             ..Heard::default()
         };
         for piece in pieces {
@@ -198,18 +204,18 @@ impl Heard {
             self.answers.push((status, reason.into_owned()));
             self.call_ids.push(call_id);
         }
-        invite.then(|| ack(found))
+        invite.then(|| ack(found, &self.target))
     }
 }
 
 /// The ACK of a refusal.
-fn ack(refusal: &Message) -> Vec<u8> {
+fn ack(refusal: &Message, target: &str) -> Vec<u8> {
     let value = |name: &str| {
         let found = refusal.header(name).unwrap_or_default();
         String::from_utf8_lossy(&found).into_owned()
     };
     format!(
-        "ACK sip:agent@127.0.0.1 SIP/2.0\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+        "ACK {target} SIP/2.0\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
         value("Via"),
         value("From"),
         value("To"),
@@ -227,6 +233,19 @@ fn probe(from: &SocketAddr) -> String {
         "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK-probe-{number};rport\r\nMax-Forwards: 70\r\n\
          From: <sip:probe@127.0.0.66>;tag=p\r\nTo: <sip:127.0.0.1>\r\nCall-ID: probe-{number}-of-life\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
     )
+}
+
+/// What stands between the method and the version.
+fn target_of(message: &[u8]) -> String {
+    let line = message
+        .split(|byte| *byte == b'\n')
+        .find(|line| line.len() > 2)
+        .unwrap_or_default();
+    String::from_utf8_lossy(line)
+        .split(' ')
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The port that the top Via names: there an answer without `rport` goes (RFC 3261 §18.2.2).

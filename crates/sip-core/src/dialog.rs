@@ -45,7 +45,9 @@ impl Dialog {
     ) -> Option<Self> {
         let from = request.from().ok()?;
         let to = request.to().ok()?;
-        let target = request.contact().ok().flatten()?;
+        // Without a Contact, as RFC 2543 had it, the peer is reached at its From.
+        let contact_of_peer = request.contact().ok().flatten();
+        let target = contact_of_peer.as_ref().unwrap_or(&from);
         Some(Self {
             call_id: shared(request, HeaderName::CallId)?,
             local_tag: tag.clone(),

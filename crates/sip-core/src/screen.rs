@@ -34,9 +34,6 @@ pub(crate) fn request(config: &EndpointConfig, request: &Message) -> Result<(), 
 /// The rows after those, for an INVITE.
 pub(crate) fn invite(config: &EndpointConfig, request: &Message) -> Result<Passed, Response> {
     let offer = body(request)?;
-    if request.contact().ok().flatten().is_none() {
-        return Err(Response::new(400).with_reason("Missing Contact"));
-    }
     let correlation = match &config.required_header {
         Some(name) => Some(required(request, name)?),
         None => None,

@@ -85,12 +85,16 @@ impl Message {
         if self.method() != Method::Invite {
             return Ok(());
         }
+        // A peer of RFC 2543, which branches tell, need not name one: it is reached at its From.
+        let old = !self
+            .via()?
+            .branch()
+            .is_some_and(|branch| branch.starts_with(b"z9hG4bK"));
         match self.contact()? {
+            Some(contact) if contact.uri().is_sip() => Ok(()),
+            Some(_) => Err(ParseError::new("Contact without a SIP URI", 0)),
+            None if old && self.from()?.uri().is_sip() => Ok(()),
             None => Err(ParseError::new("Contact missing", 0)),
-            Some(contact) if !contact.uri().is_sip() => {
-                Err(ParseError::new("Contact without a SIP URI", 0))
-            }
-            Some(_) => Ok(()),
         }
     }
 }
