@@ -118,7 +118,8 @@ fn rough_caller_gets_for_each_of_its_doings_what_the_rfcs_say() {
     }
     for answer in [
         "401 BYE",
-        "407 REFER",
+        "407 BYE",
+        "401 REFER",
         "202 REFER",
         "603 REFER",
         "NOTIFY 100",
