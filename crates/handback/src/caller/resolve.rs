@@ -5,27 +5,29 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use sip_core::Transport;
 use sip_message::Uri;
+use sip_transport::dns::{Locator, NotLocated, Reach, Target};
 
 /// Why a URI cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// It is not a SIP URI.
+    /// It is no URI.
     #[error("{0:?} is not a sip: URI")]
     NotSip(String),
-    /// Its transport is not spoken here.
-    #[error("transport {0:?} is not in this version")]
-    Transport(String),
-    /// Its host has no address.
-    #[error("{host} has no address: {problem}")]
-    Host {
-        /// The host.
-        host: String,
+    /// It leads nowhere.
+    #[error("{uri} {why}")]
+    NotLocated {
+        /// The URI.
+        uri: String,
         /// Why.
-        problem: String,
+        why: NotLocated,
     },
+    /// Names cannot be looked up here.
+    #[error("names cannot be looked up: {0}")]
+    Resolver(String),
 }
 
-/// The transport and address that a URI leads to. Host names are looked up as addresses; the port is 5060 unless given, that of TLS 5061.
+/// The transport and address of the first server that a URI leads to (RFC 3263); `preferred` is the transport where the
+/// URI names none.
 ///
 /// # Errors
 /// When the URI is not SIP's or leads nowhere.
@@ -33,48 +35,34 @@ pub async fn resolve(
     uri: &str,
     preferred: Transport,
 ) -> Result<(Transport, SocketAddr), ResolveError> {
-    let parsed = Uri::parse(uri.as_bytes())
-        .ok()
-        .filter(Uri::is_sip)
-        .ok_or_else(|| ResolveError::NotSip(uri.to_owned()))?;
-    let transport = match parsed
-        .param("transport")
-        .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase())
-    {
-        None => preferred,
-        Some(name) if name == "udp" => Transport::Udp,
-        Some(name) if name == "tcp" => Transport::Tcp,
-        Some(name) if name == "tls" => Transport::Tls,
-        Some(name) => return Err(ResolveError::Transport(name)),
+    let parsed = Uri::parse(uri.as_bytes()).map_err(|_| ResolveError::NotSip(uri.to_owned()))?;
+    let locator = Locator::new(&[]).map_err(ResolveError::Resolver)?;
+    let reach = Reach {
+        transports: vec![Transport::Udp, Transport::Tcp, Transport::Tls],
+        ipv4: true,
+        ipv6: true,
     };
-    // A sips URI is for TLS on every hop, whatever its transport parameter says (RFC 5630 §3.1.3).
-    let transport = if parsed.is_sips() {
-        Transport::Tls
-    } else {
-        transport
+    let located = match Target::of(&parsed) {
+        Ok(mut target) => {
+            let usual = if target.secure {
+                Transport::Tls
+            } else {
+                preferred
+            };
+            target.transport.get_or_insert(usual);
+            locator.locate_target(target, &reach).await
+        }
+        Err(why) => Err(why),
     };
-    let port = parsed.port().unwrap_or(match transport {
-        Transport::Udp | Transport::Tcp => 5060,
-        Transport::Tls => 5061,
-    });
-    if let Some(address) = parsed.host_ip() {
-        return Ok((transport, SocketAddr::new(address, port)));
-    }
-    let host = String::from_utf8_lossy(parsed.host()).into_owned();
-    let found = tokio::net::lookup_host((host.as_str(), port))
-        .await
-        .map(|mut addresses| addresses.next());
-    match found {
-        Ok(Some(address)) => Ok((transport, address)),
-        Ok(None) => Err(ResolveError::Host {
-            host,
-            problem: "none found".to_owned(),
-        }),
-        Err(error) => Err(ResolveError::Host {
-            host,
-            problem: error.to_string(),
-        }),
-    }
+    let not_located = |why| ResolveError::NotLocated {
+        uri: uri.to_owned(),
+        why,
+    };
+    let located = located.map_err(not_located)?;
+    let first = located.servers.first();
+    first
+        .map(|server| (server.transport, server.address))
+        .ok_or_else(|| not_located(NotLocated::NoAddress(located.host.clone())))
 }
 
 /// The address of this machine that the peer can reach.
@@ -115,12 +103,19 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_sip_is_not_called() {
-        assert!(matches!(
-            resolve("tel:+1", Transport::Udp).await,
-            Err(ResolveError::NotSip(_))
-        ));
-        let websocket = resolve("sip:a@127.0.0.1;transport=ws", Transport::Udp).await;
-        assert!(matches!(websocket, Err(ResolveError::Transport(_))));
+        for (uri, why) in [
+            ("tel:+1", NotLocated::NotSip),
+            (
+                "sip:a@127.0.0.1;transport=ws",
+                NotLocated::Transport("ws".to_owned()),
+            ),
+        ] {
+            let refused = resolve(uri, Transport::Udp).await;
+            assert!(
+                matches!(&refused, Err(ResolveError::NotLocated { why: said, .. }) if *said == why),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

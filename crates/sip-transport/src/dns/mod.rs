@@ -129,7 +129,18 @@ impl Locator {
     /// # Errors
     /// Why there are none.
     pub async fn locate(&self, uri: &Uri, reach: &Reach) -> Result<Located, NotLocated> {
-        let target = Target::of(uri)?;
+        self.locate_target(Target::of(uri)?, reach).await
+    }
+
+    /// The servers for what was read from a URI, and perhaps changed.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub async fn locate_target(
+        &self,
+        target: Target,
+        reach: &Reach,
+    ) -> Result<Located, NotLocated> {
         let mut servers = match target.plan(&reach.transports)? {
             Plan::Literal(transport, address, port) => vec![server(transport, address, port)],
             Plan::Addresses(transport, port) => {
