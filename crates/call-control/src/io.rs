@@ -84,6 +84,13 @@ pub enum AgentSaid {
         /// Whether what is queued is played first.
         drain: bool,
     },
+    /// Keys for the caller; a leg that takes telephone events is sent them already.
+    Press {
+        /// `0`–`9`, `*`, `#`, `A`–`D`, `,`.
+        keys: String,
+        /// How long each is held.
+        duration_ms: u32,
+    },
     /// Its link closed.
     Closed {
         /// Normally (WebSocket close 1000), or by a crash.
@@ -110,6 +117,16 @@ pub enum MediaSaid {
     },
     /// What the agent had queued is played.
     Drained,
+    /// A key was pressed on a leg; the agent knows, and a bridged leg that takes telephone events is
+    /// sent one.
+    Pressed {
+        /// By whom.
+        side: Side,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        key: char,
+        /// How long.
+        duration_ms: u32,
+    },
     /// Neither RTP nor RTCP came for the time that [`MediaRequest::Watch`] set.
     Silent,
     /// The answer to [`MediaRequest::Ask`]: whether the caller's media still comes.
@@ -236,6 +253,15 @@ pub enum MediaRequest {
     },
     /// Drop what the agent has queued.
     Clear,
+    /// A key that came by INFO; [`MediaSaid::Pressed`] follows, unless it has come in RTP too.
+    Pressed {
+        /// By whom.
+        side: Side,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        key: char,
+        /// How long.
+        duration_ms: u32,
+    },
     /// A tone for the caller, or its end.
     Tone(Option<Tone>),
     /// Caller and target hear each other.

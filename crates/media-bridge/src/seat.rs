@@ -183,7 +183,18 @@ impl Seat {
                 }
                 self.tell_agent(now, input);
             }
-            MediaCommand::Pressed(digit) => self.tell_agent(now, AgentInput::Dtmf { digit }),
+            MediaCommand::Pressed {
+                side,
+                digit,
+                duration_ms,
+            } => {
+                let pressed = Input::Pressed {
+                    side,
+                    digit,
+                    duration_ms,
+                };
+                self.session.handle_input(now, pressed);
+            }
             MediaCommand::WatchTimeout(limit) => self.watch.set(now, limit),
         }
     }
@@ -295,12 +306,11 @@ impl Seat {
                         },
                     );
                 }
-                Output::Dtmf { side, digit, .. } => {
-                    if side == Side::Caller {
-                        self.tell_agent(now, AgentInput::Dtmf { digit });
-                    }
-                    self.outbox.push(MediaEvent::Dtmf { side, digit });
-                }
+                Output::Dtmf {
+                    side,
+                    digit,
+                    duration_ms,
+                } => self.pressed(now, side, digit, duration_ms),
                 Output::MarkPlayed {
                     name,
                     played,
@@ -321,6 +331,17 @@ impl Seat {
                 }
             }
         }
+    }
+
+    fn pressed(&mut self, now: Now, side: Side, digit: char, duration_ms: u32) {
+        if side == Side::Caller {
+            self.tell_agent(now, AgentInput::Dtmf { digit });
+        }
+        self.outbox.push(MediaEvent::Dtmf {
+            side,
+            digit,
+            duration_ms,
+        });
     }
 
     fn tell_agent(&mut self, now: Now, input: AgentInput<'_>) {

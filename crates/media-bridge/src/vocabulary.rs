@@ -91,8 +91,16 @@ pub enum MediaCommand {
     /// Tells the agent something (its phase, the answer to its completion). [`AgentInput::Stop`]
     /// detaches it.
     Agent(AgentInput<'static>),
-    /// A key pressed by another way than RTP (SIP INFO), to be told to the agent and nobody else.
-    Pressed(char),
+    /// A key pressed by another way than RTP (SIP INFO). It goes where one by RTP would go, unless
+    /// that has come already.
+    Pressed {
+        /// By whom.
+        side: Side,
+        /// Which key.
+        digit: char,
+        /// How long.
+        duration_ms: u32,
+    },
     /// Watch for media that stop: [`MediaEvent::MediaTimeout`] after that long without RTP and
     /// RTCP on a connected leg; `None` ends the watch. The watch starts anew with each command.
     WatchTimeout(Option<Duration>),
@@ -101,12 +109,15 @@ pub enum MediaCommand {
 /// What a call is told by its media.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MediaEvent {
-    /// A key was pressed on a leg. The agent has been told already.
+    /// A key was pressed on a leg. The agent has been told already, and a bridged leg that takes
+    /// telephone events is sent one.
     Dtmf {
         /// By whom.
         side: Side,
         /// Which key.
         digit: char,
+        /// How long.
+        duration_ms: u32,
     },
     /// Something of the attached agent. [`AgentEvent::SendDtmf`] has been carried out already.
     Agent(AgentEvent),

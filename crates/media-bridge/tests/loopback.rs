@@ -283,6 +283,14 @@ async fn echo_returns_the_waveform_bit_for_bit_and_without_a_gap() {
     panic!("no run without disturbance in five");
 }
 
+fn by_info(digit: char) -> MediaCommand {
+    MediaCommand::Pressed {
+        side: Side::Caller,
+        digit,
+        duration_ms: 80,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn key_is_told_to_the_call_and_to_the_agent_once() {
     let plane = plane(4);
@@ -315,10 +323,21 @@ async fn key_is_told_to_the_call_and_to_the_agent_once() {
         next(&mut events).await,
         MediaEvent::Dtmf {
             side: Side::Caller,
-            digit: '5'
+            digit: '5',
+            duration_ms: 100
         }
     );
-    handle.send(MediaCommand::Pressed('#')).unwrap();
+    // The same press by the other way, and one of its own.
+    handle.send(by_info('5')).unwrap();
+    handle.send(by_info('#')).unwrap();
+    assert_eq!(
+        next(&mut events).await,
+        MediaEvent::Dtmf {
+            side: Side::Caller,
+            digit: '#',
+            duration_ms: 80
+        }
+    );
     drop(handle);
     let mut log: Vec<_> = tokio::task::spawn_blocking(move || told.iter().collect())
         .await

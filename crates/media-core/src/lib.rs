@@ -8,6 +8,7 @@
 mod codec;
 mod dtmf;
 mod jitter;
+mod keys;
 mod leg;
 mod playout;
 mod receiver;
@@ -120,6 +121,15 @@ pub enum Input<'a> {
     Tone(Option<Tone>),
     /// Whether caller and target hear each other instead of the agent.
     Bridge(bool),
+    /// A key that a leg pressed by another way than RTP.
+    Pressed {
+        /// By whom.
+        side: Side,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        digit: char,
+        /// How long.
+        duration_ms: u32,
+    },
     /// Digits to send as telephone events; `,` is a pause.
     SendDtmf {
         /// To whom.

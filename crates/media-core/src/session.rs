@@ -2,6 +2,7 @@
 
 use crate::codec::Audio;
 use crate::dtmf::Digit;
+use crate::keys::{Keys, Way};
 use crate::leg::Leg;
 use crate::playout::Playout;
 use crate::tone::ToneSource;
@@ -27,6 +28,8 @@ pub struct Session {
     playout: Playout,
     tone: Option<ToneSource>,
     bridged: bool,
+    caller_keys: Keys,
+    target_keys: Keys,
     /// What the caller heard in the slot before was somebody speaking.
     speaking: bool,
     /// When the next slot is due.
@@ -51,6 +54,8 @@ impl Session {
             playout: Playout::new(),
             tone: None,
             bridged: false,
+            caller_keys: Keys::new(),
+            target_keys: Keys::new(),
             speaking: false,
             next: None,
             samples: 0,
@@ -84,6 +89,14 @@ impl Session {
             Input::Bridge(bridged) => {
                 self.bridged = bridged;
                 self.silence_agent();
+            }
+            Input::Pressed {
+                side,
+                digit,
+                duration_ms,
+            } => {
+                let digit = Digit { digit, duration_ms };
+                self.pressed(now, side, digit, Way::Signalled);
             }
             Input::SendDtmf {
                 side,
@@ -143,7 +156,7 @@ impl Session {
     fn packet(&mut self, now: Now, side: Side, from: SocketAddr, data: &[u8]) {
         let leg = self.leg_mut(side).filter(|leg| leg.connected);
         if let Some(digit) = leg.and_then(|leg| leg.receive(now, from, data)) {
-            self.pressed(side, digit);
+            self.pressed(now, side, digit, Way::Event);
         }
     }
 
@@ -195,7 +208,7 @@ impl Session {
             timestamp_ms,
         });
         if let Some(digit) = digit {
-            self.pressed(side, digit);
+            self.pressed(due, side, digit, Way::Event);
         }
         Some(audio)
     }
@@ -230,8 +243,15 @@ impl Session {
     }
 
     /// Reports a digit, and passes it on to the other leg while bridged.
-    fn pressed(&mut self, side: Side, digit: Digit) {
+    fn pressed(&mut self, now: Now, side: Side, digit: Digit, way: Way) {
         let Digit { digit, duration_ms } = digit;
+        let keys = match side {
+            Side::Caller => &mut self.caller_keys,
+            Side::Target => &mut self.target_keys,
+        };
+        if !keys.is_new(now, digit, way) {
+            return;
+        }
         self.outputs.push_back(Output::Dtmf {
             side,
             digit,

@@ -273,7 +273,7 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
 }
 
 /// Reason phrases in order of their codes.
-const PHRASES: [(u16, &str); 54] = [
+const PHRASES: [(u16, &str); 55] = [
     (100, "Trying"),
     (180, "Ringing"),
     (181, "Call Is Being Forwarded"),
@@ -305,6 +305,7 @@ const PHRASES: [(u16, &str); 54] = [
     (421, "Extension Required"),
     (422, "Session Interval Too Small"),
     (423, "Interval Too Brief"),
+    (469, "Bad Info Package"),
     (480, "Temporarily Unavailable"),
     (481, "Call/Transaction Does Not Exist"),
     (482, "Loop Detected"),

@@ -137,7 +137,8 @@ pub(crate) fn body(request: &Message) -> Result<Option<Bytes>, Response> {
     }
 }
 
-fn is_optional(request: &Message) -> bool {
+/// Whether a body that is not understood may be ignored, RFC 3261 §20.11.
+pub(crate) fn is_optional(request: &Message) -> bool {
     let disposition = request
         .header(HeaderName::ContentDisposition)
         .unwrap_or_default();

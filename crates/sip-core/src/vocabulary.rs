@@ -347,12 +347,12 @@ pub enum Command {
         /// Whether it is the last one.
         terminated: bool,
     },
-    /// INFO inside the dialog.
-    Info {
-        /// The body's type.
-        content_type: String,
-        /// The body.
-        body: Bytes,
+    /// A key, sent by INFO to a peer that takes no telephone events.
+    Press {
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        key: char,
+        /// How long it is held.
+        duration_ms: u32,
     },
 }
 
@@ -419,12 +419,12 @@ pub enum LegEvent {
         /// The status code.
         status: u16,
     },
-    /// The peer's INFO, answered 200.
-    Info {
-        /// The body's type.
-        content_type: String,
-        /// The body.
-        body: Bytes,
+    /// A key that the peer sent by INFO; once for each.
+    Pressed {
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        key: char,
+        /// How long it was held, where the peer says so.
+        duration_ms: Option<u32>,
     },
     /// The peer's latest Allow header now says otherwise about REFER.
     AllowsRefer(bool),

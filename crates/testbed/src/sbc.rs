@@ -235,7 +235,7 @@ impl Sbc {
             | LegEvent::Progress { .. }
             | LegEvent::Refused { .. }
             | LegEvent::OfferRefused { .. }
-            | LegEvent::Info { .. }
+            | LegEvent::Pressed { .. }
             | LegEvent::AllowsRefer(_)
             | LegEvent::ReferAnswered { .. }
             | LegEvent::Notified { .. } => {}

@@ -254,7 +254,7 @@ impl Target {
             | LegEvent::Refused { .. }
             | LegEvent::OfferAnswered { .. }
             | LegEvent::OfferRefused { .. }
-            | LegEvent::Info { .. }
+            | LegEvent::Pressed { .. }
             | LegEvent::AllowsRefer(_)
             | LegEvent::ReferAnswered { .. }
             | LegEvent::Notified { .. }

@@ -7,6 +7,7 @@ mod arrive;
 mod diary;
 mod end;
 mod hand_back;
+mod keys;
 mod negotiate;
 mod reasons;
 mod talk;
@@ -289,13 +290,15 @@ impl Call {
                 let fragment = status.map(|status| Fragment { status, reason });
                 self.notified(now, fragment, terminated);
             }
+            LegEvent::Pressed { key, duration_ms } => {
+                self.pressed(Side::Caller, key, duration_ms);
+            }
             LegEvent::HungUp { reasons } => self.caller_hung_up(now, &reasons),
             LegEvent::Ended { why } => self.caller_ended(now, why),
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Refused { .. }
             | LegEvent::OfferRefused { .. }
-            | LegEvent::Info { .. }
             | LegEvent::Referred { .. }
             | LegEvent::NotifyAnswered { .. } => {}
         }
@@ -332,6 +335,9 @@ impl Call {
             }
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Target, sdp),
             LegEvent::OfferAnswered { sdp } => self.offer_answered(now, Side::Target, sdp),
+            LegEvent::Pressed { key, duration_ms } => {
+                self.pressed(Side::Target, key, duration_ms);
+            }
             LegEvent::HungUp { reasons } => self.target_hung_up(now, &reasons),
             LegEvent::Ended { .. } => self.target_ended(now),
             LegEvent::Referred { .. } => self.command(leg, Command::AnswerRefer { status: 603 }),
@@ -339,7 +345,6 @@ impl Call {
             | LegEvent::Cancelled { .. }
             | LegEvent::NoPrack
             | LegEvent::OfferRefused { .. }
-            | LegEvent::Info { .. }
             | LegEvent::AllowsRefer(_)
             | LegEvent::ReferAnswered { .. }
             | LegEvent::Notified { .. }
@@ -378,6 +383,7 @@ impl Call {
             AgentSaid::Complete { id, output, drain } => {
                 self.agent_completed(now, id, output, drain);
             }
+            AgentSaid::Press { keys, duration_ms } => self.agent_presses(&keys, duration_ms),
             AgentSaid::Closed { clean, reason } => self.agent_closed(now, clean, reason),
         }
     }
@@ -403,6 +409,11 @@ impl Call {
             } => self.target_port(now, address),
             MediaSaid::NoPort { side: Side::Target } => self.no_target_port(now),
             MediaSaid::Drained => self.drained(now),
+            MediaSaid::Pressed {
+                side,
+                key,
+                duration_ms,
+            } => self.key_pressed(side, key, duration_ms),
             MediaSaid::Silent => self.media_silent(now),
             MediaSaid::Heard(still) => self.heard(now, still),
         }

@@ -57,7 +57,7 @@ impl Call {
         }
     }
 
-    fn leg_media(&mut self, side: Side) -> Option<(LegId, &mut MediaLeg)> {
+    pub(super) fn leg_media(&mut self, side: Side) -> Option<(LegId, &mut MediaLeg)> {
         match side {
             Side::Caller => Some((self.caller.id, self.caller.media.as_mut()?)),
             Side::Target => self

@@ -3,6 +3,7 @@
 mod arriving;
 mod chain;
 mod handing_back;
+mod keys;
 mod sessions;
 mod talking;
 mod world;

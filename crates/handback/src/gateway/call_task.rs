@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_hook::{Agent, AgentEvent, AgentInput, CallFacts, When};
+use agent_hook::{Agent, AgentEvent, AgentInput, CallFacts};
 use call_control::{
     AgentRequest, AgentSaid, Call, Hop, Input, MediaRequest, MediaSaid, Output, StoreReply,
     StoreRequest,
@@ -23,7 +23,7 @@ use super::directory::{Trunk, TrunkSlot};
 use super::families::Target;
 use super::live_calls::{Order, Snapshot, phase_name};
 use super::shared::Shared;
-use super::{agent_words, dial, identity, record, store_writes};
+use super::{agent_words, dial, identity, media_words, record, store_writes};
 
 const MEDIA_EVENTS: usize = 256;
 /// A caller who is heard sends packets within this.
@@ -261,27 +261,23 @@ impl CallTask {
                 tracing::warn!(count, "media events lost: the call ends");
                 self.feed(Input::HangUp);
             }
-            MediaEvent::Dtmf { .. } | MediaEvent::FirstPacket(_) => {}
+            MediaEvent::Dtmf {
+                side,
+                digit: key,
+                duration_ms,
+            } => self.feed(Input::Media(MediaSaid::Pressed {
+                side,
+                key,
+                duration_ms,
+            })),
+            MediaEvent::FirstPacket(_) => {}
         }
     }
 
     fn agent_event(&mut self, event: AgentEvent) {
-        let said = match event {
-            AgentEvent::Update(checkpoint) => AgentSaid::Update(checkpoint),
-            AgentEvent::Complete { id, output, when } => AgentSaid::Complete {
-                id,
-                output: output.map(Box::new),
-                drain: match when {
-                    When::Drained => true,
-                    When::Now => false,
-                },
-            },
-            AgentEvent::Closed { clean, reason, .. } => AgentSaid::Closed { clean, reason },
-            AgentEvent::SendDtmf { .. } | AgentEvent::Transcript { .. } | AgentEvent::Stalled => {
-                return;
-            }
-        };
-        self.feed(Input::Agent(said));
+        if let Some(said) = agent_words::said(event) {
+            self.feed(Input::Agent(said));
+        }
     }
 
     async fn perform_outputs(&mut self, facts: &mut CallFacts) {
@@ -406,25 +402,26 @@ impl CallTask {
     }
 
     fn media_request(&mut self, request: &MediaRequest) {
-        let command = match *request {
-            MediaRequest::Open { side } => return self.open_media(side),
-            MediaRequest::Ask => return self.ask_media(),
+        match *request {
+            MediaRequest::Open { side } => self.open_media(side),
+            MediaRequest::Ask => self.ask_media(),
             MediaRequest::Close => {
                 self.media.closed = true;
                 self.media.handle = None;
-                return;
             }
-            MediaRequest::Connect { side, media } => MediaCommand::Connect { side, media },
-            MediaRequest::Disconnect { side } => MediaCommand::Disconnect(side),
-            MediaRequest::Clear => MediaCommand::Clear,
-            MediaRequest::Tone(tone) => MediaCommand::Tone(tone),
-            MediaRequest::Bridge(on) => MediaCommand::Bridge(on),
-            MediaRequest::Drain => MediaCommand::Drain {
-                skip_trailing_silence: true,
-            },
-            MediaRequest::Watch(limit) => MediaCommand::WatchTimeout(limit),
-        };
-        self.media_command(command);
+            MediaRequest::Connect { .. }
+            | MediaRequest::Disconnect { .. }
+            | MediaRequest::Pressed { .. }
+            | MediaRequest::Clear
+            | MediaRequest::Tone(_)
+            | MediaRequest::Bridge(_)
+            | MediaRequest::Drain
+            | MediaRequest::Watch(_) => {
+                if let Some(command) = media_words::command(request) {
+                    self.media_command(command);
+                }
+            }
+        }
     }
 
     /// Whether packets of the caller come, over a second.

@@ -10,6 +10,7 @@ mod families;
 mod http;
 mod identity;
 mod live_calls;
+mod media_words;
 mod record;
 mod shared;
 mod store_writes;

@@ -4,6 +4,7 @@
 //! with `session_timer` and `refer`). In every phase `offers` and `negotiate` keep offers and answers.
 
 mod early;
+mod info;
 mod negotiate;
 mod offers;
 mod refer;
@@ -266,7 +267,7 @@ impl Leg {
                 fragment,
                 terminated,
             } => self.notify(now, stack, &fragment, terminated),
-            Command::Info { content_type, body } => self.inform(now, stack, &content_type, &body),
+            Command::Press { key, duration_ms } => self.press(now, stack, key, duration_ms),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Requests of ours inside dialogs: sent, challenged, answered; and the peer's INFO.
+//! Requests of ours inside dialogs: sent, challenged, answered.
 
 use std::net::IpAddr;
 
@@ -8,14 +8,14 @@ use sip_message::{Message, Method, StartLine};
 use timebase::Now;
 
 use super::{Leg, Phase};
-use crate::answers::{ALLOW, SUPPORTED, other_bodies, with_headers};
+use crate::answers::{ALLOW, SUPPORTED, with_headers};
 use crate::config::Credentials;
 use crate::digest;
 use crate::ended::Ended;
 use crate::flow::Flow;
-use crate::stack::{Incoming, Purpose, Reply, Stack};
+use crate::stack::{Purpose, Reply, Stack};
 use crate::transaction::TxId;
-use crate::vocabulary::{Body, Header, LegEvent, Response};
+use crate::vocabulary::Header;
 
 /// What a request inside a dialog has besides the usual.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +53,7 @@ impl Leg {
             Purpose::Bye => self.bye_answered(now, stack, reply),
             Purpose::Refer(id) => self.refer_answered(now, stack, id, reply),
             Purpose::Notify => self.notify_answered(stack, reply),
-            Purpose::Info => self.maybe_gone(now, stack, reply),
+            Purpose::Info => self.key_answered(now, stack, reply),
             // A PRACK that is refused leaves everything to the final response.
             Purpose::Cancel => self.cancel_answered(reply),
             Purpose::Prack | Purpose::Ping(_) => {}
@@ -185,25 +185,6 @@ impl Leg {
     pub(super) fn maybe_gone(&mut self, now: Now, stack: &mut Stack, reply: &Reply) {
         if matches!(reply.status, 408 | 481) && reply.message.is_some() {
             self.end(now, stack, Ended::Gone(reply.status));
-        }
-    }
-
-    /// INFO: every part of its body is told, RFC 6086 §4.2.
-    pub(super) fn peer_informs(&mut self, now: Now, stack: &mut Stack, incoming: &Incoming) {
-        self.reply(now, stack, incoming, &Response::new(200));
-        let mut bodies = other_bodies(&incoming.request);
-        if bodies.is_empty() {
-            bodies.push(Body {
-                content_type: String::new(),
-                content: Bytes::new(),
-            });
-        }
-        for body in bodies {
-            let event = LegEvent::Info {
-                content_type: body.content_type,
-                body: body.content,
-            };
-            stack.emit(self.id, event);
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use sip_message::{Message, Method};
 use timebase::{Now, earliest};
 
+use super::info::Keys;
 use super::offers::Session;
 use super::refer::{Referee, Referrer};
 use super::reliable::Reliable;
@@ -30,6 +30,7 @@ pub(super) struct Up {
     pub(super) invite_cseq: u32,
     pub(super) referrer: Referrer,
     pub(super) referee: Referee,
+    pub(super) keys: Keys,
     pub(super) life: Life,
 }
 
@@ -55,6 +56,7 @@ impl Up {
             invite_cseq,
             referrer: Referrer::default(),
             referee: Referee::default(),
+            keys: Keys::default(),
             life: Life::Standing,
         }
     }
@@ -220,16 +222,6 @@ impl Leg {
         match &self.phase {
             Phase::Up(up) => matches!(up.life, Life::Standing),
             Phase::Arriving(_) | Phase::Calling(_) | Phase::Ended(_) => false,
-        }
-    }
-
-    pub(super) fn inform(&mut self, now: Now, stack: &mut Stack, content_type: &str, body: &Bytes) {
-        if self.is_standing() {
-            let extra = Extra {
-                body: Some((content_type, body)),
-                ..Extra::default()
-            };
-            self.request(now, stack, &Method::Info, Purpose::Info, extra);
         }
     }
 }

@@ -74,6 +74,18 @@ impl Gateway {
                 session.handle_input(now, ToSession::Disconnect { side });
             }
             MediaRequest::Clear => session.handle_input(now, ToSession::Clear),
+            MediaRequest::Pressed {
+                side,
+                key: digit,
+                duration_ms,
+            } => {
+                let pressed = ToSession::Pressed {
+                    side,
+                    digit,
+                    duration_ms,
+                };
+                session.handle_input(now, pressed);
+            }
             MediaRequest::Tone(tone) => session.handle_input(now, ToSession::Tone(tone)),
             MediaRequest::Bridge(on) => session.handle_input(now, ToSession::Bridge(on)),
             MediaRequest::Drain => {

@@ -101,6 +101,7 @@ impl Gateway {
             MediaRequest::Connect { .. }
             | MediaRequest::Disconnect { .. }
             | MediaRequest::Clear
+            | MediaRequest::Pressed { .. }
             | MediaRequest::Tone(_) => {}
         }
         self.sound(now, seat, request);
@@ -235,6 +236,7 @@ impl Gateway {
             AgentSaid::NotReached(_) => ("agent not reached", true),
             AgentSaid::Update(_) => ("agent updates", false),
             AgentSaid::Complete { .. } => ("agent completes", false),
+            AgentSaid::Press { .. } => ("agent presses keys", false),
             AgentSaid::Closed { .. } => ("agent gone", false),
         };
         if link != agent.link || silenced && !attempt {

@@ -321,9 +321,9 @@ fn any_command(choices: &mut Choices<'_>) -> Command {
             fragment: "SIP/2.0 200 OK".to_owned(),
             terminated: choices.byte() & 1 == 0,
         },
-        _ => Command::Info {
-            content_type: "application/dtmf-relay".to_owned(),
-            body: Bytes::from("Signal=1\r\n"),
+        _ => Command::Press {
+            key: '1',
+            duration_ms: 100,
         },
     }
 }

@@ -316,7 +316,7 @@ fn describe_command(leg: LegId, command: &Command) -> String {
         Command::Reoffer { .. }
         | Command::AnswerRefer { .. }
         | Command::Notify { .. }
-        | Command::Info { .. } => format!("{side}{command:?}"),
+        | Command::Press { .. } => format!("{side}{command:?}"),
     }
 }
 
@@ -343,6 +343,7 @@ fn describe_media(request: &MediaRequest) -> String {
         MediaRequest::Connect { side, .. } => format!("connect {side:?}"),
         MediaRequest::Disconnect { side } => format!("disconnect {side:?}"),
         MediaRequest::Clear => "clear".to_owned(),
+        MediaRequest::Pressed { side, key, .. } => format!("pressed {side:?} {key}"),
         MediaRequest::Tone(tone) => format!("tone {tone:?}"),
         MediaRequest::Bridge(true) => "bridge".to_owned(),
         MediaRequest::Bridge(false) => "unbridge".to_owned(),

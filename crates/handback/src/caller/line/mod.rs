@@ -209,7 +209,7 @@ impl Line {
             Some(
                 LegEvent::Confirmed { .. }
                 | LegEvent::OfferAnswered { sdp: None }
-                | LegEvent::Info { .. }
+                | LegEvent::Pressed { .. }
                 | LegEvent::AllowsRefer(_)
                 | LegEvent::ReferAnswered { .. }
                 | LegEvent::Notified { .. },

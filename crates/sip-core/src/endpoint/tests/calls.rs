@@ -302,12 +302,11 @@ fn info_and_options_inside_the_dialog_are_answered() {
             "420 INFO"
         ]
     );
-    let body = Bytes::from("Signal=5");
     assert_eq!(
         bench.told(),
-        [LegEvent::Info {
-            content_type: "application/dtmf-relay".to_owned(),
-            body
+        [LegEvent::Pressed {
+            key: '5',
+            duration_ms: None
         }]
     );
 }

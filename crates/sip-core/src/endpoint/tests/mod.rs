@@ -3,6 +3,7 @@
 mod arrival;
 mod calls;
 mod early;
+mod keys;
 mod outgoing;
 mod pings;
 mod property;

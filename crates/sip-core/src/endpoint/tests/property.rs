@@ -134,9 +134,9 @@ fn act(world: &mut World, side: usize, what: u8, placed: &mut u64) {
             fragment: "SIP/2.0 200 OK".to_owned(),
             terminated: true,
         },
-        _ => Command::Info {
-            content_type: "text/plain".to_owned(),
-            body: Bytes::from("x"),
+        _ => Command::Press {
+            key: '#',
+            duration_ms: 100,
         },
     };
     end.command(leg, command);

@@ -138,28 +138,6 @@ fn re_invite_without_offer_whose_ack_has_no_answer_says_so() {
 }
 
 #[test]
-fn parts_of_an_infos_body_are_told_one_by_one() {
-    let (mut bench, _, tag) = standing();
-    let body = "--b\nContent-Type: application/dtmf-relay\n\nSignal=5\n--b\nContent-Type: text/plain\n\nhello\n--b--\n";
-    let info = Req::new("INFO", "n", 2)
-        .to(&tag)
-        .line("Content-Type: multipart/mixed;boundary=b")
-        .body(body);
-    bench.hear(&info.text());
-    let kinds: Vec<String> = bench
-        .told()
-        .into_iter()
-        .map(|event| {
-            let LegEvent::Info { content_type, .. } = event else {
-                panic!("{event:?}")
-            };
-            content_type
-        })
-        .collect();
-    assert_eq!(kinds, ["application/dtmf-relay", "text/plain"]);
-}
-
-#[test]
 fn parts_beside_the_offer_come_with_the_invitation() {
     let body = format!(
         "--b\nContent-Type: application/isup;version=x\n\n123\n--b\nContent-Type: application/sdp\n\n{SDP}\n--b--\n"
