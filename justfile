@@ -24,6 +24,14 @@ sipp *PATTERN:
 load:
     sipp-scenarios/load/run.sh
 
+# Calls with baresip and through Kamailio.
+interop:
+    tests/interop/run.sh
+
+# 1,000 calls over a network that loses a fifth of the packets each way.
+loss:
+    tests/faults/loss.sh
+
 # Parse and media benchmarks.
 bench:
     cargo bench --workspace
