@@ -166,4 +166,23 @@ passes "caller with a certificate of another authority is turned away" \
   refused --certificate "$work/stranger.pem" --key "$work/stranger.key"
 passes "what was turned away is counted" test "$(figure handback_sip_tls_handshakes_failed_total)" -ge 2
 
+# The gateway that asks for certificates is the target of an INVITE return: it knows the transfer too.
+target_sip=$sip target_api=$api
+configure returning "ca_file = \"$work/ca.pem\""
+returned() {
+  transfer INVITE "sips:agent@127.0.0.1:$target_sip" 500
+  register "$target_api" acme "$key_secret" "$id" BYE "" 700 ""
+  call "127.0.0.1:$sip" || return 1
+  [ "$(status "$id")" = COMPLETED ] && [ "$(fetch "$target_api" acme "$key_secret" "$id" | jq -r .status)" = COMPLETED ]
+}
+passes "call is returned by INVITE over TLS with certificates on both sides" returned
+configure strange "ca_file = \"$work/stranger-ca.pem\""
+not_returned() {
+  transfer INVITE "sips:agent@127.0.0.1:$target_sip" 500
+  register "$target_api" acme "$key_secret" "$id" BYE "" 700 ""
+  call "127.0.0.1:$sip" || return 1
+  [ "$(fetch "$target_api" acme "$key_secret" "$id" | jq -r .status)" = ACTIVE ]
+}
+passes "target whose certificate is of another authority is not called, and the call ends by BYE" not_returned
+
 [ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }

@@ -153,3 +153,34 @@ fn canonical(address: SocketAddr) -> SocketAddr {
         ip => SocketAddr::new(ip, address.port()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    #[test]
+    fn code_point_stands_in_the_tos_of_ipv4_and_the_traffic_class_of_ipv6() {
+        let v4 = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let v6 = UdpSocket::bind("[::1]:0").unwrap();
+        for dscp in [0, 24] {
+            mark(&SockRef::from(&v4), dscp).unwrap();
+            mark(&SockRef::from(&v6), dscp).unwrap();
+            let value = u32::from(dscp) << 2;
+            assert_eq!(SockRef::from(&v4).tos_v4().unwrap(), value);
+            assert_eq!(SockRef::from(&v6).tclass_v6().unwrap(), value);
+        }
+    }
+
+    #[tokio::test]
+    async fn stream_is_marked_and_watched() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let remote = listener.local_addr().unwrap();
+        let stream = Stream::Plain(TcpStream::connect(remote).await.unwrap());
+        stream.prepare(24);
+        let socket = SockRef::from(stream.socket());
+        assert_eq!(socket.tos_v4().unwrap(), 24 << 2);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+    }
+}

@@ -290,7 +290,7 @@ async fn idle_connection_is_closed_unless_a_call_is_on_it() {
     let more = String::from_utf8_lossy(&more).into_owned();
     assert!(
         silence.is_err(),
-        "the connection of a call was closed: {silence:?}"
+        "the connection of a call was closed: {silence:?} {more}"
     );
     assert_eq!(node.figures().idle, 1);
 }
@@ -308,6 +308,7 @@ fn place(node: &SipHandle, transport: Transport, remote: SocketAddr, pad: usize)
         max_forwards: 70,
         route: None,
         sources: Vec::new(),
+        patience: None,
         trunk: None,
     }
 }
