@@ -7,7 +7,11 @@ use crate::sender::Sender;
 use crate::{Figures, LegMedia, rtp};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::time::Duration;
 use timebase::Now;
+
+/// After this long without a packet, early media are taken to have stopped.
+const STOPPED: Duration = Duration::from_secs(3);
 
 /// One leg's media.
 #[derive(Debug)]
@@ -81,9 +85,12 @@ impl Leg {
         self.count(digit)
     }
 
-    /// Whether audio of this leg has come.
-    pub(crate) const fn sounds(&self) -> bool {
-        self.connected && self.receiver.jitter.is_running()
+    /// Whether audio of this leg has come and has not stopped since.
+    pub(crate) fn sounds(&self, now: Now) -> bool {
+        let stopped = self
+            .last_packet
+            .is_none_or(|last| now.since(last) > STOPPED);
+        self.connected && self.receiver.jitter.is_running() && !stopped
     }
 
     /// What this leg says in this slot.

@@ -187,7 +187,7 @@ impl Session {
         let from_caller = self.hear(due, Side::Caller);
         let from_target = self.hear(due, Side::Target);
         self.samples += FRAME as u64;
-        let (to_caller, spurt) = self.for_caller(from_target);
+        let (to_caller, spurt) = self.for_caller(due, from_target);
         self.send(Side::Caller, to_caller, spurt);
         let to_target = from_caller
             .filter(|_| self.bridged)
@@ -214,8 +214,13 @@ impl Session {
     }
 
     /// What the caller hears in this slot, and whether it starts a talk-spurt.
-    fn for_caller(&mut self, from_target: Option<Audio>) -> (Audio, bool) {
-        let early = self.tone.is_some() && self.target.as_ref().is_some_and(Leg::sounds);
+    fn for_caller(&mut self, due: Now, from_target: Option<Audio>) -> (Audio, bool) {
+        let sounds = self.target.as_ref().is_some_and(|leg| leg.sounds(due));
+        let early = self.tone.is_some() && sounds;
+        if let Some(tone) = self.tone.as_mut().filter(|_| early) {
+            // Should the early media stop, it is heard at once.
+            tone.restart();
+        }
         if let Some(audio) = from_target.filter(|_| self.bridged || early) {
             return (audio, !std::mem::replace(&mut self.speaking, true));
         }

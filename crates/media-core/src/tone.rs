@@ -32,6 +32,11 @@ impl ToneSource {
         }
     }
 
+    /// What comes next is the tone's beginning again.
+    pub(crate) const fn restart(&mut self) {
+        self.at = 0;
+    }
+
     /// The next 20 ms.
     pub(crate) fn next_frame(&mut self) -> Frame {
         let mut frame = [0xFF; FRAME];

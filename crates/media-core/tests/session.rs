@@ -597,6 +597,29 @@ fn ringback_plays_until_real_audio_of_the_target_comes() {
 }
 
 #[test]
+fn ringback_begins_again_when_the_targets_early_media_stop() {
+    let mut world = World::with_caller();
+    world.input(Input::Tone(Some(Tone::RingbackEu)));
+    world.input(Input::Connect {
+        side: Target,
+        media: media(Target),
+    });
+    // The tone's pause begins after a second; the early media stop in it.
+    world.sent(Caller, 60);
+    for sequence in 0..10_u16 {
+        let at = u32::from(sequence) * 160;
+        world.packet(Target, &rtp(0, sequence, at, &[0x33; FRAME]));
+        world.slot();
+    }
+    let heard = world.sent(Caller, 200);
+    let tone = heard[20..]
+        .iter()
+        .position(|packet| packet.payload != [0xFF; FRAME]);
+    let slots = tone.map(|at| at + 20).unwrap();
+    assert!((140..=155).contains(&slots), "three seconds, not {slots}");
+}
+
+#[test]
 fn next_target_starts_with_figures_of_its_own() {
     let mut world = World::with_caller();
     world.input(Input::Connect {
