@@ -18,6 +18,8 @@ use crate::vocabulary::{Header, Response};
 const FLOOR: u32 = 90;
 /// How long before the end of the interval a session ends at the latest, RFC 4028 §10.
 const BEFORE_EXPIRY: u32 = 32;
+/// The shortest interval in a peer's 2xx that is honoured, in seconds, so that none makes us flood it.
+const SHORTEST: u32 = 10;
 /// How soon a refresh is tried again that could not be sent, or was refused for a reason that may pass.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -123,6 +125,7 @@ impl SessionTimer {
     }
 
     fn start(&mut self, now: Now, interval: u32, ours: bool) {
+        let interval = interval.max(SHORTEST);
         let length = |seconds: u32| Duration::from_secs(u64::from(seconds));
         let until = now + length(interval.saturating_sub(BEFORE_EXPIRY.min(interval / 3)));
         self.state = if ours {
