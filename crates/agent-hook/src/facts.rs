@@ -1,10 +1,11 @@
 //! What an agent is told of the call it is connected to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use call_control::transfer::{AccountId, Checkpoint, InputContext, TransferId};
 
-use crate::wire::EarlierTransfer;
+use crate::wire::{CallBody, EarlierTransfer};
 
 /// What is known of a call when its agent is connected.
 #[derive(Clone, Debug)]
@@ -35,6 +36,10 @@ pub struct CallFacts {
     pub checkpoint: Option<Checkpoint>,
     /// The finished transfers of the same conversation, the latest first.
     pub earlier: Vec<EarlierTransfer>,
+    /// Header fields of the INVITE that carry context, each with its values in their order.
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// The bodies of the INVITE beside its session description.
+    pub bodies: Vec<CallBody>,
 }
 
 /// A secret for one call. Debug does not show it.
@@ -84,6 +89,8 @@ pub(crate) mod tests {
             resume: false,
             checkpoint: None,
             earlier: Vec::new(),
+            headers: BTreeMap::new(),
+            bodies: Vec::new(),
         }
     }
 

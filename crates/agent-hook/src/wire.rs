@@ -19,10 +19,10 @@ pub use from_agent::{
     MediaPayload, OutputContext, SendDtmf, Transcript, TransferTo, When,
 };
 pub use from_gateway::{
-    Completed, Connected, DtmfBody, EarlierTransfer, ErrorSaid, Flow, FlowState, GatewayDtmf,
-    GatewayMark, GatewayMedia, GatewayMessage, HookCall, HookInfo, HookLimits, InputContext,
-    MarkBody, MediaBody, MediaFormat, PhaseName, PhaseSaid, Start, StartBody, Stop, StopBody,
-    TransferResult, TransferStatus, Welcome,
+    CallBody, Completed, Connected, DtmfBody, EarlierTransfer, ErrorSaid, Flow, FlowState,
+    GatewayDtmf, GatewayMark, GatewayMedia, GatewayMessage, HookCall, HookInfo, HookLimits,
+    InputContext, MarkBody, MediaBody, MediaFormat, PhaseName, PhaseSaid, Start, StartBody, Stop,
+    StopBody, TransferResult, TransferStatus, Welcome,
 };
 
 /// The version of the `hook.*` messages that this gateway speaks.

@@ -35,6 +35,8 @@ fn facts() -> CallFacts {
         resume: false,
         checkpoint: None,
         earlier: Vec::new(),
+        headers: std::collections::BTreeMap::new(),
+        bodies: Vec::new(),
     }
 }
 

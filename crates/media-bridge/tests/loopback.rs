@@ -191,6 +191,8 @@ async fn builtin(url: &str, variables: &str) -> Box<dyn Agent> {
         resume: false,
         checkpoint: None,
         earlier: Vec::new(),
+        headers: std::collections::BTreeMap::new(),
+        bodies: Vec::new(),
     };
     let config = HookConfig {
         urls: vec![url.to_owned()],

@@ -367,5 +367,7 @@ fn facts(start: &Start) -> CallFacts {
             transfer_variables: update.transfer_variables,
         }),
         earlier: hook.map(|hook| hook.earlier.clone()).unwrap_or_default(),
+        headers: call.headers,
+        bodies: call.bodies,
     }
 }

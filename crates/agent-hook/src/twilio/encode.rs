@@ -316,6 +316,8 @@ fn hook_info(facts: &CallFacts) -> wire::HookInfo {
             referred_by: facts.referred_by.clone(),
             transfer_id: facts.transfer.as_str().to_owned(),
             external_conversation_id: facts.conversation.clone(),
+            headers: facts.headers.clone(),
+            bodies: facts.bodies.clone(),
         },
         limits: wire::HookLimits {
             max_queue_ms: MAX_QUEUE_MS,

@@ -162,6 +162,26 @@ pub struct HookCall {
     pub transfer_id: String,
     /// The customer's conversation.
     pub external_conversation_id: String,
+    /// Header fields of the INVITE that carry context (User-to-User, Diversion, History-Info,
+    /// P-Asserted-Identity, Referred-By, Reason, X-…), each with its values in their order.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// The bodies of the INVITE beside its session description.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bodies: Vec<CallBody>,
+}
+
+/// A body of the INVITE beside its session description.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallBody {
+    /// Its type, with parameters.
+    pub content_type: String,
+    /// `base64` where the content is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// The content.
+    pub content: String,
 }
 
 /// How much the gateway holds.

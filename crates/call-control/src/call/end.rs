@@ -5,7 +5,7 @@ use std::time::Duration;
 use sip_core::{Command, Header};
 use timebase::Now;
 
-use super::{Call, State};
+use super::{Call, State, reasons};
 use crate::io::{AgentRequest, MediaRequest, Output};
 use crate::outcome::Outcome;
 
@@ -65,8 +65,12 @@ impl Call {
         self.end_if_done(now);
     }
 
-    /// Tells the target's leg to end and keeps waiting for that.
-    pub(super) fn drop_target(&mut self, headers: Vec<Header>) {
+    /// Tells the target's leg to end and keeps waiting for that. Without a reason of its own, the
+    /// call is cleared normally.
+    pub(super) fn drop_target(&mut self, mut headers: Vec<Header>) {
+        if headers.is_empty() {
+            headers = reasons::cleared();
+        }
         if let Some(target) = self.target.take() {
             self.lingering.push(target.id);
             self.command(target.id, Command::HangUp { headers });

@@ -18,6 +18,19 @@ pub(super) fn return_failed(status: u16) -> Vec<Header> {
     crossing(&[ReasonValue::sip(status, "return failed")])
 }
 
+/// Of a BYE or CANCEL without a reason of its own.
+pub(super) fn cleared() -> Vec<Header> {
+    crossing(&[ReasonValue::q850(16, "Normal call clearing")])
+}
+
+/// Of a CANCEL to a target that did not answer in time.
+pub(super) fn no_answer() -> Vec<Header> {
+    crossing(&[
+        ReasonValue::sip(408, "no answer"),
+        ReasonValue::q850(19, "No answer from user"),
+    ])
+}
+
 /// Of a BYE for an answer that cannot be used.
 pub(super) fn bad_answer() -> Vec<Header> {
     crossing(&[ReasonValue::sip(488, "Not Acceptable Here")])

@@ -308,6 +308,8 @@ fn facts(from: &str, input: InputContext) -> CallFacts {
         resume: false,
         checkpoint: None,
         earlier: Vec::new(),
+        headers: std::collections::BTreeMap::new(),
+        bodies: Vec::new(),
         call,
     }
 }

@@ -6,6 +6,7 @@ use call_control::transfer::InputContext;
 use sip_core::{Caller, Header, Invitation};
 
 use super::live_calls::Snapshot;
+use super::told;
 
 /// A new id of ours for a call: 16 hexadecimal digits.
 pub(super) fn new_call_id() -> String {
@@ -66,12 +67,14 @@ pub(super) fn agent_facts(invitation: &Invitation, snapshot: &Snapshot) -> CallF
         from: calling(caller),
         to: called(caller),
         sip_call_id: caller.call_id.clone(),
-        referred_by: None,
+        referred_by: told::referred_by(&invitation.request),
         input: InputContext::default(),
         token: HookToken::random(),
         resume: false,
         checkpoint: None,
         earlier: Vec::new(),
+        headers: told::headers(&invitation.request),
+        bodies: told::bodies(&invitation.bodies),
     }
 }
 

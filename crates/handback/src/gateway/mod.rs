@@ -14,6 +14,7 @@ mod media_words;
 mod record;
 mod shared;
 mod store_writes;
+mod told;
 mod trunk_health;
 
 use std::io;

@@ -297,7 +297,7 @@ impl Call {
     }
 
     pub(super) fn dialing_timed_out(&mut self, now: Now) {
-        self.drop_target(Vec::new());
+        self.drop_target(reasons::no_answer());
         self.target_failed(now, StepResult::TimedOut, None);
     }
 
