@@ -10,6 +10,7 @@
 
 mod audio_is_heard_without_a_gap;
 mod bad_arrival_gets_its_status;
+mod call_brings_its_context_in_headers;
 mod call_is_handed_back_by_bye;
 mod call_is_handed_back_by_invite;
 mod call_is_handed_back_by_refer;

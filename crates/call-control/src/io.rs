@@ -9,7 +9,7 @@ use sip_core::{Command, Flow, LegEvent, LegId, Place};
 use timebase::Now;
 
 use crate::outcome::{Cause, Ender, Moment, Outcome, Step};
-use crate::transfer::{Checkpoint, OutputContext, Transfer};
+use crate::transfer::{Checkpoint, NewTransfer, OutputContext, Transfer};
 
 /// What happens to a call.
 #[derive(Debug)]
@@ -176,6 +176,8 @@ pub enum Output {
 pub enum StoreRequest {
     /// ACTIVE → ONGOING, in one atomic step.
     Claim,
+    /// Registers a transfer that a call brought with it, and claims it.
+    Bring(Box<NewTransfer>),
     /// ONGOING → ACTIVE: the call was not answered.
     Release {
         /// The claim's token.

@@ -99,6 +99,8 @@ pub struct TrunkRule {
     pub digest: Option<DigestUser>,
     /// The credentials for challenges to our requests inside this trunk's dialogs.
     pub outbound_auth: Option<Credentials>,
+    /// Calls are also taken without [`EndpointConfig::required_header`].
+    pub header_optional: bool,
 }
 
 /// Credentials that a peer must know.

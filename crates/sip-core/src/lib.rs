@@ -19,6 +19,7 @@ mod ping;
 mod reason;
 mod screen;
 mod stack;
+mod target;
 pub mod transaction;
 mod trunks;
 mod vocabulary;
@@ -32,6 +33,8 @@ pub use flow::{ConnectionId, Flow, ServerName, Transport};
 pub use formed::{FormedRequest, form_request};
 pub use ping::{Ping, PingId};
 pub use reason::reason_header;
+pub use sip_message::tel_as_sip;
+pub use target::embed_headers;
 pub use transaction::Timers;
 pub use vocabulary::{
     Body, Caller, Command, Header, Input, Invitation, LegEvent, LegId, Output, Place, ReasonValue,

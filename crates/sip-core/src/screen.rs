@@ -13,7 +13,7 @@ use crate::answers::{ACCEPT, ALLOW, SDP, SUPPORTED, sdp_of, text};
 use crate::config::EndpointConfig;
 use crate::flow::Flow;
 use crate::ids::Ids;
-use crate::vocabulary::Response;
+use crate::vocabulary::{Response, TrunkId};
 
 /// What is kept of an INVITE that passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +32,18 @@ pub(crate) fn request(config: &EndpointConfig, request: &Message) -> Result<(), 
 }
 
 /// The rows after those, for an INVITE.
-pub(crate) fn invite(config: &EndpointConfig, request: &Message) -> Result<Passed, Response> {
+pub(crate) fn invite(
+    config: &EndpointConfig,
+    trunk: TrunkId,
+    request: &Message,
+) -> Result<Passed, Response> {
     let offer = body(request)?;
+    let optional = usize::try_from(trunk.0)
+        .ok()
+        .and_then(|index| config.trunks.get(index))
+        .is_some_and(|rule| rule.header_optional);
     let correlation = match &config.required_header {
+        Some(name) if optional && is_absent(request, name) => None,
         Some(name) => Some(required(request, name)?),
         None => None,
     };
@@ -154,6 +163,13 @@ pub(crate) fn is_optional(request: &Message) -> bool {
 }
 
 /// The header that correlates the call: there, not empty, and not twice with different values.
+/// No field of that name, or only empty ones.
+fn is_absent(request: &Message, name: &str) -> bool {
+    request
+        .fields_named(name)
+        .all(|field| field.value().trim_ascii().is_empty())
+}
+
 fn required(request: &Message, name: &str) -> Result<String, Response> {
     let refuse = |what: &str| Err(Response::new(400).with_reason(format!("{what} {name}")));
     let mut values = request.fields_named(name).map(|field| text(&field.value()));

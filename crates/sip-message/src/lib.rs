@@ -34,4 +34,4 @@ pub use method::Method;
 pub use multipart::{Part, find_part, parts};
 pub use name::HeaderName;
 pub use stream::{Frame, FramingError, StreamDecoder};
-pub use uri::{EmbeddedHeader, Uri};
+pub use uri::{EmbeddedHeader, Uri, tel_as_sip};

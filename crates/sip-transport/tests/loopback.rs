@@ -27,6 +27,7 @@ fn config() -> EndpointConfig {
         require_all: false,
         digest: None,
         outbound_auth: None,
+        header_optional: false,
     };
     EndpointConfig {
         trunks: vec![loopback],

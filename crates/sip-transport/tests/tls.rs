@@ -97,6 +97,7 @@ fn trunk() -> TrunkRule {
         require_all: false,
         digest: None,
         outbound_auth: None,
+        header_optional: false,
     }
 }
 

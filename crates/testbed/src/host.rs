@@ -242,6 +242,7 @@ pub(crate) fn trunk(allow: &[SocketAddr]) -> TrunkRule {
         require_all: false,
         digest: None,
         outbound_auth: None,
+        header_optional: false,
     }
 }
 

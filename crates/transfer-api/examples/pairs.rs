@@ -76,6 +76,7 @@ async fn serve(store: &str, pair: &keys::SecretPair) -> Outcome<String> {
         id: AccountId::from("bench"),
         enabled: true,
         default_return: ReturnType::Bye,
+        calls_numbers: false,
         targets: TargetRules::default(),
         api_keys: vec![ApiKey {
             id: pair.id.clone(),

@@ -19,6 +19,8 @@ pub struct Account {
     pub enabled: bool,
     /// How its calls are handed back unless a transfer says otherwise.
     pub default_return: ReturnType,
+    /// Whether one of its trunks calls telephone numbers, so that a return URI may be one (tel:).
+    pub calls_numbers: bool,
     /// Where its calls may be handed back to.
     pub targets: TargetRules,
     /// Its API keys.
@@ -99,6 +101,7 @@ mod tests {
             id: AccountId::from("acme"),
             enabled: true,
             default_return: ReturnType::Bye,
+            calls_numbers: false,
             targets: TargetRules::default(),
             api_keys: keys
                 .iter()

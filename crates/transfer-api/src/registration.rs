@@ -138,7 +138,7 @@ fn check_sip(
             ))),
         };
     };
-    return_uri::check(uri, return_type, &account.targets, own)
+    return_uri::check(uri, return_type, account, own)
         .map_err(|problem| Failure::Refused(format!("{spelled} {problem}")))?;
     let hidden = sip.and_then(|sip| sip.credentials.as_ref());
     let controls = hidden.is_some_and(|it| {

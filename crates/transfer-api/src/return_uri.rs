@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use call_control::transfer::ReturnType;
 use percent_encoding::percent_decode;
-use sip_message::Uri;
+use sip_message::{Uri, tel_as_sip};
 
+use crate::accounts::Account;
 use crate::targets::{OwnAddresses, TargetRules};
 
 const LONGEST: usize = 1024;
@@ -14,7 +15,7 @@ const LONGEST: usize = 1024;
 pub(crate) fn check(
     text: &str,
     return_type: ReturnType,
-    targets: &TargetRules,
+    account: &Account,
     own: &OwnAddresses,
 ) -> Result<(), &'static str> {
     if text.chars().count() > LONGEST {
@@ -22,7 +23,7 @@ pub(crate) fn check(
     }
     let scheme = text.split(':').next().unwrap_or_default();
     if scheme.eq_ignore_ascii_case("tel") {
-        return Err("must be a sip: or sips: URI; tel: is not taken");
+        return check_number(text, account);
     }
     let clean = text
         .bytes()
@@ -35,7 +36,20 @@ pub(crate) fn check(
     match return_type {
         ReturnType::Bye => Ok(()),
         ReturnType::Refer => check_not_own(&uri, own),
-        ReturnType::Invite => check_not_own(&uri, own).and_then(|()| check_target(&uri, targets)),
+        ReturnType::Invite => {
+            check_not_own(&uri, own).and_then(|()| check_target(&uri, &account.targets))
+        }
+    }
+}
+
+/// A telephone number is called where a trunk of the account says.
+fn check_number(text: &str, account: &Account) -> Result<(), &'static str> {
+    if !account.calls_numbers {
+        return Err("must be a sip: or sips: URI; no trunk maps tel: (tel_host)");
+    }
+    match tel_as_sip(text.as_bytes(), "trunk.invalid") {
+        Some(_) => Ok(()),
+        None => Err("must be a valid tel: URI"),
     }
 }
 

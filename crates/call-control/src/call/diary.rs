@@ -68,6 +68,11 @@ impl Diary {
         self.results.push(output.clone());
     }
 
+    /// The result in force.
+    pub(super) fn latest_result(&self) -> Option<&OutputContext> {
+        self.results.last()
+    }
+
     /// The first to end the call is the one that did.
     pub(super) fn ended_by(&mut self, ender: Ender, reasons: &[ReasonValue]) {
         self.ended_by

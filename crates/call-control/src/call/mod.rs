@@ -26,7 +26,7 @@ use crate::io::{AgentSaid, Input, MediaRequest, MediaSaid, Output, StoreReply, S
 use crate::media_leg::MediaLeg;
 use crate::outcome::{Cause, Ender, Fragment, Outcome};
 use crate::policy::Policy;
-use crate::transfer::{Checkpoint, Transfer, TransferId};
+use crate::transfer::{Checkpoint, NewTransfer, Transfer, TransferId};
 use diary::Diary;
 use hand_back::{HandBack, ReferAnswer, Refused};
 use talk::Talk;
@@ -56,6 +56,18 @@ pub struct Facts {
     pub caller_identity: Bytes,
     /// Header fields of the INVITE that a returned call carries on (P-Asserted-Identity).
     pub passed_on: Vec<Header>,
+    /// Further header fields of a REFER.
+    pub on_refer: Vec<Header>,
+    /// Further header fields of the BYE of a hand-back.
+    pub on_bye: Vec<Header>,
+    /// Header fields embedded in the URI of a Refer-To.
+    pub in_refer_to: Vec<(String, String)>,
+    /// Whether a REFER says by whom (RFC 3892).
+    pub refers_by_name: bool,
+    /// The transfer that the INVITE itself brought, in its headers: it is registered before it is claimed.
+    pub brought: Option<Box<NewTransfer>>,
+    /// The host that telephone numbers are called at; without one, tel URIs cannot be.
+    pub tel_host: Option<String>,
     /// The session id of our SDP.
     pub session_id: u64,
     /// The codecs that we offer, in order.
@@ -170,6 +182,10 @@ impl Call {
             hung_up: false,
             over: false,
         };
+        let first = match &facts.brought {
+            Some(brought) => StoreRequest::Bring(brought.clone()),
+            None => StoreRequest::Claim,
+        };
         Self {
             facts,
             policy,
@@ -182,7 +198,7 @@ impl Call {
             agent_attached: false,
             chains: 0,
             diary: Diary::new(now),
-            outputs: VecDeque::from([Output::Store(StoreRequest::Claim)]),
+            outputs: VecDeque::from([Output::Store(first)]),
         }
     }
 

@@ -217,6 +217,7 @@ fn endpoint_config() -> EndpointConfig {
             require_all: false,
             digest: None,
             outbound_auth: None,
+            header_optional: false,
         }],
         user_agent: concat!("handback-call/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..EndpointConfig::default()

@@ -8,12 +8,13 @@ use call_control::transfer::{AccountId, ReturnType, TransferType};
 use sip_transport::TlsPart;
 
 use super::checks;
+use super::profile::Profile;
 use super::section::Section;
 use super::types::{
     Account, Admin, Agent, AnswerWhen, Api, ApiKey, Codec, Config, Credentials, Digest,
     DigestAlgorithm, Handback, Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol,
-    ReferPolicy, Require, Secret, Sip, SipTls, Step, Store, TlsVersion, Tone, Transcribe, Transfer,
-    Trunk, Unauthenticated,
+    Require, Secret, Sip, SipTls, Step, Store, TlsVersion, Tone, Transcribe, Transfer, Trunk,
+    Unauthenticated,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -277,6 +278,14 @@ fn account(section: &mut Section<'_>) -> Account {
     {
         section.error("return_uri", problem);
     }
+    let by_headers = account.trunks.iter().any(|trunk| trunk.header_transfers);
+    if by_headers && account.return_uri.is_none() && account.return_transfer_type != ReturnType::Bye
+    {
+        section.error(
+            "return_uri",
+            "header_transfers needs one, since return_transfer_type is not BYE",
+        );
+    }
     if account.recording {
         section.error("recording", "recording is not in this version yet");
     }
@@ -299,6 +308,7 @@ fn api_key(section: &mut Section<'_>) -> ApiKey {
 
 fn trunk(section: &mut Section<'_>) -> Trunk {
     let outbound_proxy = section.optional("outbound_proxy");
+    let fallback: Vec<Step> = section.words("fallback", &[]);
     let trunk = Trunk {
         name: section.required("name"),
         allow: section.words("allow", &[]),
@@ -308,7 +318,11 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         options_interval: options_interval(section, outbound_proxy.is_some()),
         outbound_proxy,
         outbound_auth: section.table("outbound_auth", outbound_auth),
-        refer: section.word("refer", ReferPolicy::Allowed),
+        profile: section.word("profile", Profile::generic()),
+        fallback: Some(fallback).filter(|steps| !steps.is_empty()),
+        header_transfers: section.flag("header_transfers", false),
+        tel_host: section.optional("tel_host"),
+        refer: section.optional_word("refer"),
         refer_timeout: section.optional_word("refer_timeout"),
         invite_timeout: section.optional_word("invite_timeout"),
         latch: section.flag("latch", false),
@@ -321,6 +335,11 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
             "outbound_proxy",
             format!("{proxy:?} is not host or host:port, with ;transport=udp, tcp or tls"),
         );
+    }
+    if let Some(host) = &trunk.tel_host
+        && !checks::is_host_and_port(host)
+    {
+        section.error("tel_host", format!("{host:?} is not host or host:port"));
     }
     match (&trunk.digest, trunk.require) {
         (None, Require::All) => section.error("require", "\"all\" needs a digest user"),
@@ -337,20 +356,11 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
 
 /// Keys that are fixed now, so that a file that sets them says so instead of being half obeyed.
 fn not_yet(section: &mut Section<'_>) {
-    if section.optional("profile").is_some() {
-        section.error("profile", "profiles are not in this version yet");
-    }
     if section.flag("latch", false) {
         section.error("latch", "symmetric RTP is not in this version yet");
     }
     if section.text("srtp", "off") != "off" {
         section.error("srtp", "SRTP is not in this version yet; only \"off\"");
-    }
-    if section.flag("header_transfers", false) {
-        section.error(
-            "header_transfers",
-            "header-based transfers are not in this version yet",
-        );
     }
 }
 

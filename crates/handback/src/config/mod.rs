@@ -5,6 +5,7 @@
 mod checks;
 mod environment;
 mod meaning;
+mod profile;
 mod section;
 mod tls;
 mod types;
@@ -18,6 +19,7 @@ use std::{fmt, fs};
 
 use toml::Table;
 
+pub use profile::{Bye, Notifies, Profile, Refer, UuiEncoding, UuiPlace};
 pub use types::{
     Account, Admin, Agent, AnswerWhen, Api, ApiKey, Codec, Config, Credentials, Digest,
     DigestAlgorithm, Handback, Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol,

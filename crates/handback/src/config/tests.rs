@@ -474,11 +474,7 @@ fn hooks_are_built_in_or_websockets() {
 
 #[test]
 fn what_this_version_lacks_is_refused_rather_than_ignored() {
-    for key in [
-        "srtp = \"sdes\"",
-        "profile = \"teams\"",
-        "header_transfers = true",
-    ] {
+    for key in ["srtp = \"sdes\""] {
         assert!(
             only_error(&account(&format!("allow = [\"::1\"]\n{key}")))
                 .contains("not in this version yet"),
@@ -622,4 +618,43 @@ fn media_have_one_address_or_one_of_each_family() {
         let problem = only_error(&format!("[media]\n{text}"));
         assert!(problem.starts_with(key), "{problem}");
     }
+}
+
+#[test]
+fn trunk_is_told_what_its_kind_does_and_may_say_otherwise() {
+    let trunk = |keys: &str| {
+        let text = account(&format!("allow = [\"::1\"]\n{keys}"));
+        parse(&text).unwrap().config.accounts[0].trunks[0].clone()
+    };
+    let plain = trunk("");
+    assert_eq!(
+        (plain.profile.name.as_str(), plain.refer),
+        ("generic", None)
+    );
+    let asterisk = trunk("profile = \"asterisk\"\nrefer = \"allowed\"\nfallback = [\"AGENT\"]");
+    assert_eq!(asterisk.profile.refer, Refer::Always);
+    assert_eq!(asterisk.refer, Some(ReferPolicy::Allowed));
+    assert_eq!(asterisk.fallback, Some(vec![Step::Agent]));
+    let problem = only_error(&account("allow = [\"::1\"]\nprofile = \"acme\""));
+    assert!(
+        problem.starts_with("account[0].trunk[0].profile: \"acme\" is none of"),
+        "{problem}"
+    );
+    let problem = only_error(&account("allow = [\"::1\"]\ntel_host = \"a b\""));
+    assert!(
+        problem.starts_with("account[0].trunk[0].tel_host: "),
+        "{problem}"
+    );
+}
+
+#[test]
+fn header_transfers_need_somewhere_to_return_to() {
+    let text = |uri: &str| {
+        format!(
+            "[[account]]\nid = \"a\"\nreturn_transfer_type = \"REFER\"\n{uri}\n[[account.trunk]]\nname = \"t\"\nallow = [\"::1\"]\nheader_transfers = true"
+        )
+    };
+    assert!(only_error(&text("")).starts_with("account[0].return_uri: "));
+    let config = config(&text("return_uri = \"sip:q@sbc.example.com\""));
+    assert!(config.accounts[0].trunks[0].header_transfers);
 }

@@ -8,6 +8,8 @@ use call_control::transfer::{AccountId, ReturnType, TransferType};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::profile::Profile;
+
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -386,8 +388,16 @@ pub struct Trunk {
     pub options_interval: Option<Duration>,
     /// What challenges to our in-dialog requests are answered with.
     pub outbound_auth: Option<OutboundAuth>,
-    /// When REFER is tried.
-    pub refer: ReferPolicy,
+    /// What its kind does at a hand-back.
+    pub profile: Profile,
+    /// The trunk's own fallback.
+    pub fallback: Option<Vec<Step>>,
+    /// Whether calls are taken whose context is in their headers instead of a registered transfer.
+    pub header_transfers: bool,
+    /// The host at which telephone numbers are called; without one, tel URIs are refused.
+    pub tel_host: Option<String>,
+    /// When REFER is tried; none: as its profile says.
+    pub refer: Option<ReferPolicy>,
     /// Instead of [`Handback::refer_timeout`].
     pub refer_timeout: Option<Duration>,
     /// Instead of [`Handback::invite_timeout`].

@@ -6,6 +6,7 @@ use std::time::Duration;
 use call_control::transfer::{ReturnType, TransferType};
 use ipnet::IpNet;
 
+use super::profile::Profile;
 use super::{
     AnswerWhen, Codec, DigestAlgorithm, Listener, PortRange, Protocol, ReferPolicy, Require,
     ReturnTarget, Step, TlsVersion, Tone, Transcribe, Unauthenticated,
@@ -53,6 +54,16 @@ words!(Transcribe { "transcribe" => Transcribe::Transcribe, "stop" => Transcribe
 words!(AnswerWhen { "connected" => AnswerWhen::Connected, "hello" => AnswerWhen::Hello, "media" => AnswerWhen::Media });
 words!(TlsVersion { "1.2" => TlsVersion::V12, "1.3" => TlsVersion::V13 });
 words!(Unauthenticated { "answer" => Unauthenticated::Answer, "silence" => Unauthenticated::Silence });
+
+impl Word for Profile {
+    fn read(text: &str) -> Result<Self, String> {
+        Self::find(text)
+    }
+
+    fn show(&self) -> String {
+        self.name.clone()
+    }
+}
 
 impl Word for String {
     fn read(text: &str) -> Result<Self, String> {

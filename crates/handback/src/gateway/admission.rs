@@ -17,6 +17,7 @@ use super::directory::{Trunk, TrunkSlot};
 use super::families;
 use super::identity;
 use super::live_calls::{CallHandle, Snapshot};
+use super::outward::Outward;
 use super::shared::{Rules, Shared};
 
 /// Events of its legs that may wait for a call; more than any call has in one round trip.
@@ -137,17 +138,32 @@ fn start(
 
 fn facts(trunk: &Trunk, rules: &Rules, invitation: &Invitation) -> Facts {
     let host = sip_core::sent_by(&advertised(&rules.config), &invitation.flow);
+    let outward = Outward::of(invitation, &trunk.profile);
+    let brought = invitation
+        .correlation
+        .is_none()
+        .then(|| Box::new(trunk.brought(invitation)));
+    let transfer = match (&brought, &invitation.correlation) {
+        (Some(brought), _) => brought.id.clone(),
+        (None, correlation) => correlation.as_deref().unwrap_or_default().into(),
+    };
     Facts {
         leg: invitation.leg,
         trunk: invitation.trunk,
-        transfer: invitation.correlation.as_deref().unwrap_or_default().into(),
+        transfer,
         offer: invitation.offer.clone(),
         reliability: invitation.reliability,
         allow_refer: invitation.allow_refer,
         max_forwards: invitation.max_forwards,
         own_identity: identity::own(&host, &invitation.caller),
         caller_identity: identity::caller(&host, &invitation.caller),
-        passed_on: identity::passed_on(&invitation.caller),
+        passed_on: outward.on_invite,
+        on_refer: outward.on_refer,
+        on_bye: outward.on_bye,
+        in_refer_to: outward.in_refer_to,
+        refers_by_name: trunk.profile.referred_by,
+        brought,
+        tel_host: trunk.tel_host.clone(),
         session_id: identity::session_id(),
         codecs: trunk.codecs.clone(),
     }

@@ -6,17 +6,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use agent_hook::{HookConfig, HookError, Hooks};
-use call_control::transfer::{AccountId, ReturnCredentials};
-use call_control::{Fallback, Peer, Policy};
+use call_control::transfer::{AccountId, NewTransfer, ReturnCredentials};
+use call_control::{ByeRule, Fallback, Notifies, Peer, Policy};
 use ipnet::IpNet;
 use media_core::Tone;
 use sip_core::{
-    Advertised, Algorithm, Credentials, DigestUser, EndpointConfig, TrunkId, TrunkRule,
+    Advertised, Algorithm, Credentials, DigestUser, EndpointConfig, Invitation, TrunkId, TrunkRule,
     Unauthenticated,
 };
 use transfer_api::{Account, Accounts, AccountsError, ApiKey, ReturnTarget, TargetRules};
 
-use crate::config::{self, Config, DigestAlgorithm, ReferPolicy, Require, Step};
+use super::outward;
+use crate::config::{
+    self, Bye, Config, DigestAlgorithm, Profile, Refer, ReferPolicy, Require, Step,
+};
 
 /// The longest hand-back, all steps together, until BYE ends the call.
 const CHAIN_WITHIN: Duration = Duration::from_secs(300);
@@ -36,6 +39,10 @@ pub(super) struct Trunk {
     pub(super) hooks: Hooks,
     pub(super) targets: TargetRules,
     pub(super) outbound_proxy: Option<String>,
+    pub(super) profile: Profile,
+    pub(super) tel_host: Option<String>,
+    /// Of calls whose context comes in their headers.
+    return_uri: Option<String>,
     /// How often the outbound proxy is asked whether it is there.
     pub(super) options_interval: Option<Duration>,
     pub(super) codecs: Vec<sdp::Codec>,
@@ -65,6 +72,21 @@ pub enum DirectoryError {
 }
 
 impl Trunk {
+    /// The transfer that a call without a registered one brings in its headers.
+    pub(super) fn brought(&self, invitation: &Invitation) -> NewTransfer {
+        let Policy {
+            account,
+            return_type,
+            ..
+        } = &self.policy;
+        outward::brought(
+            invitation,
+            account,
+            *return_type,
+            self.return_uri.as_deref(),
+        )
+    }
+
     /// How many calls it has.
     pub(super) fn calls(&self) -> u32 {
         self.calls.load(Ordering::Acquire)
@@ -103,6 +125,9 @@ impl Directory {
                     hooks: hooks.clone(),
                     targets: targets.clone(),
                     outbound_proxy: trunk.outbound_proxy.clone(),
+                    profile: trunk.profile.clone(),
+                    tel_host: trunk.tel_host.clone(),
+                    return_uri: account.return_uri.clone(),
                     options_interval: trunk.options_interval,
                     codecs: config
                         .media
@@ -174,6 +199,7 @@ fn trunk_rule(trunk: &config::Trunk) -> TrunkRule {
                 .map(|name| algorithm(*name))
                 .collect(),
         }),
+        header_optional: trunk.header_transfers,
         outbound_auth: trunk.outbound_auth.as_ref().map(|auth| Credentials {
             realm: Some(auth.realm.clone()),
             username: auth.credentials.username.clone(),
@@ -199,7 +225,8 @@ const fn sdp_codec(codec: config::Codec) -> sdp::Codec {
 
 fn policy(config: &Config, account: &config::Account, trunk: &config::Trunk) -> Policy {
     let handback = &config.handback;
-    let fallback = account.fallback.as_ref().unwrap_or(&handback.fallback);
+    let fallback = trunk.fallback.as_ref().or(account.fallback.as_ref());
+    let fallback = fallback.unwrap_or(&handback.fallback);
     Policy {
         account: account.id.clone(),
         return_type: account.return_transfer_type,
@@ -211,13 +238,11 @@ fn policy(config: &Config, account: &config::Account, trunk: &config::Trunk) -> 
                 password: auth.password.expose().to_owned(),
             }),
         fallback: fallback.iter().map(|step| fallback_step(*step)).collect(),
-        refer_always: match trunk.refer {
-            ReferPolicy::Always => true,
-            ReferPolicy::Allowed => false,
-        },
+        refer_always: trunk.refer == Some(ReferPolicy::Always)
+            || (trunk.refer.is_none() && trunk.profile.refer == Refer::Always),
         refer_timeout: trunk.refer_timeout.unwrap_or(handback.refer_timeout),
         refer_bye_after: handback.refer_bye_after,
-        peer: Peer::default(),
+        peer: peer(&trunk.profile),
         hand_back_timeout: CHAIN_WITHIN,
         invite_timeout: trunk.invite_timeout.unwrap_or(handback.invite_timeout),
         max_redirects: u8::try_from(handback.max_redirects).unwrap_or(u8::MAX),
@@ -236,6 +261,23 @@ fn policy(config: &Config, account: &config::Account, trunk: &config::Trunk) -> 
         },
         media_timeout: config.media.timeout,
         call_duration: config.limits.call_duration,
+    }
+}
+
+const fn peer(profile: &Profile) -> Peer {
+    Peer {
+        bye: match profile.bye {
+            Bye::Ours => ByeRule::Ours,
+            Bye::AtOnce => ByeRule::OursAtOnce,
+            Bye::Theirs => ByeRule::Theirs {
+                patience: profile.bye_patience(),
+            },
+        },
+        notifies: match profile.notifies {
+            config::Notifies::Always => Notifies::Always,
+            config::Notifies::Never => Notifies::Never,
+        },
+        first_notify: profile.first_notify(),
     }
 }
 
@@ -301,6 +343,7 @@ fn api_account(account: &config::Account) -> Account {
         id: AccountId(account.id.0.clone()),
         enabled: account.enabled,
         default_return: account.return_transfer_type,
+        calls_numbers: account.trunks.iter().any(|trunk| trunk.tel_host.is_some()),
         targets: targets(account),
         api_keys: account.api_keys.iter().map(key).collect(),
     }

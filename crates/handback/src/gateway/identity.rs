@@ -3,7 +3,7 @@
 use agent_hook::{CallFacts, HookToken};
 use bytes::Bytes;
 use call_control::transfer::InputContext;
-use sip_core::{Caller, Header, Invitation};
+use sip_core::{Caller, Invitation};
 
 use super::live_calls::Snapshot;
 use super::told;
@@ -37,12 +37,6 @@ pub(super) fn caller(host: &str, caller: &Caller) -> Bytes {
         None => format!("<sip:{user}@{host}>"),
     };
     name_addr.into()
-}
-
-/// The asserted identity goes on with a returned call: it came over a trunk, which is trusted.
-pub(super) fn passed_on(caller: &Caller) -> Vec<Header> {
-    let identity = |value: &Bytes| Header::new("P-Asserted-Identity", value.clone());
-    caller.p_asserted_identity.iter().map(identity).collect()
 }
 
 /// Who calls: the user part, or the whole URI where there is none.

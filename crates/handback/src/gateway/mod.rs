@@ -11,6 +11,7 @@ mod http;
 mod identity;
 mod live_calls;
 mod media_words;
+mod outward;
 mod record;
 mod shared;
 mod store_writes;

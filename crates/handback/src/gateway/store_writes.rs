@@ -5,7 +5,7 @@ use std::time::Duration;
 use call_control::transfer::{AccountId, TransferId};
 use call_control::{NotClaimed, StoreReply, StoreRequest};
 use tracing::Instrument;
-use transfer_store::{Claim, Fence, Store, Unavailable};
+use transfer_store::{Claim, Fence, RegisterError, Store, Unavailable};
 
 /// Between two tries of a write that failed.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -19,15 +19,11 @@ pub(super) async fn perform(
     request: StoreRequest,
 ) -> StoreReply {
     match request {
-        StoreRequest::Claim => match store.claim(&account, &transfer).await {
-            Ok(Claim::Claimed { transfer, fence }) => StoreReply::Claimed {
-                transfer,
-                fence: fence.0,
-            },
-            Ok(Claim::Unknown) => StoreReply::NotClaimed(NotClaimed::Unknown),
-            Ok(Claim::Ongoing) => StoreReply::NotClaimed(NotClaimed::Ongoing),
-            Ok(Claim::Over) => StoreReply::NotClaimed(NotClaimed::Over),
-            Err(Unavailable) => StoreReply::Unavailable,
+        StoreRequest::Claim => claim(&store, &account, &transfer).await,
+        StoreRequest::Bring(new) => match store.register(*new).await {
+            Ok(_) => claim(&store, &account, &transfer).await,
+            Err(RegisterError::Duplicate) => StoreReply::NotClaimed(NotClaimed::Ongoing),
+            Err(RegisterError::Unavailable) => StoreReply::Unavailable,
         },
         StoreRequest::Release { .. } | StoreRequest::Complete { .. } => {
             match write(&store, &account, &transfer, &request).await {
@@ -40,6 +36,19 @@ pub(super) async fn perform(
                 }
             }
         }
+    }
+}
+
+async fn claim(store: &Store, account: &AccountId, transfer: &TransferId) -> StoreReply {
+    match store.claim(account, transfer).await {
+        Ok(Claim::Claimed { transfer, fence }) => StoreReply::Claimed {
+            transfer,
+            fence: fence.0,
+        },
+        Ok(Claim::Unknown) => StoreReply::NotClaimed(NotClaimed::Unknown),
+        Ok(Claim::Ongoing) => StoreReply::NotClaimed(NotClaimed::Ongoing),
+        Ok(Claim::Over) => StoreReply::NotClaimed(NotClaimed::Over),
+        Err(Unavailable) => StoreReply::Unavailable,
     }
 }
 
@@ -61,7 +70,7 @@ async fn write(
                 .await?;
             Ok(StoreReply::Completed)
         }
-        StoreRequest::Claim => Ok(StoreReply::Unavailable),
+        StoreRequest::Claim | StoreRequest::Bring(_) => Ok(StoreReply::Unavailable),
     }
 }
 

@@ -133,7 +133,7 @@ impl Endpoint {
         if looped || self.stack.table.is_merged(request) {
             return self.turn_away(request, flow, &Response::new(482));
         }
-        let passed = match screen::invite(&self.stack.config, request) {
+        let passed = match screen::invite(&self.stack.config, trunk, request) {
             Ok(passed) => passed,
             Err(refusal) => return self.turn_away(request, flow, &refusal),
         };

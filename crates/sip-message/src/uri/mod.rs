@@ -2,6 +2,7 @@
 
 mod compare;
 mod parse;
+mod tel;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +11,8 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+
+pub use tel::tel_as_sip;
 
 use crate::{Param, ParseError};
 

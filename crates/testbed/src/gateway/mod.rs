@@ -285,7 +285,7 @@ impl Gateway {
 
     fn store_request(&mut self, now: Now, seat: usize, request: StoreRequest) {
         let reply = if self.store_is_down(now, seat) {
-            let is_write = !matches!(request, StoreRequest::Claim);
+            let is_write = !matches!(request, StoreRequest::Claim | StoreRequest::Bring(_));
             if is_write {
                 self.agenda
                     .add(now + TRY_AGAIN, Due::StoreAgain(seat, request));
@@ -315,7 +315,7 @@ impl Gateway {
     fn write(&mut self, now: Now, seat: usize, request: StoreRequest) -> StoreReply {
         let id = self.plan(seat).transfer.clone();
         let (written, reply) = match request {
-            StoreRequest::Claim => {
+            StoreRequest::Claim | StoreRequest::Bring(_) => {
                 let reply = self.store.claim(now, &id, seat);
                 if let StoreReply::Claimed { .. } = reply {
                     let transfer = id.clone();

@@ -104,6 +104,12 @@ pub(super) fn facts(invitation: &Invitation, session_id: u64) -> Facts {
         own_identity: format!("<sip:agent@{GATEWAY}>").into(),
         caller_identity: format!("<sip:{user}@{GATEWAY}>").into(),
         passed_on: caller.p_asserted_identity.iter().map(identity).collect(),
+        on_refer: Vec::new(),
+        on_bye: Vec::new(),
+        in_refer_to: Vec::new(),
+        refers_by_name: true,
+        brought: None,
+        tel_host: None,
         session_id,
         codecs: CODECS.to_vec(),
     }

@@ -68,6 +68,7 @@ pub(crate) fn account(id: &str, default_return: ReturnType) -> Account {
         id: AccountId::from(id),
         enabled: true,
         default_return,
+        calls_numbers: false,
         targets: TargetRules {
             targets: vec![],
             trusted: vec!["127.0.0.0/8".parse().unwrap()],

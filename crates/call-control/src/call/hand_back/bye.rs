@@ -25,6 +25,8 @@ impl Call {
         };
         let mut headers = failure.map_or_else(reasons::completed, reasons::return_failed);
         headers.push(self.transfer_header());
+        headers.extend(self.facts.on_bye.iter().cloned());
+        headers.extend(self.returned_headers());
         self.diary.note(now, "BYE");
         self.begin_step(ReturnType::Bye, StepState::Bye);
         self.outputs.push_back(Output::Agent(AgentRequest::Stop));

@@ -174,6 +174,7 @@ impl Call {
         let max_forwards = self.facts.max_forwards.saturating_sub(1);
         let mut headers = vec![self.transfer_header()];
         headers.extend(self.facts.passed_on.iter().cloned());
+        headers.extend(self.returned_headers());
         let (from, trunk) = (self.facts.caller_identity.clone(), self.facts.trunk);
         let dialing = self.dialing()?;
         headers.extend(dialing.request.headers.iter().cloned());

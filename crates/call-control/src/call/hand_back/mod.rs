@@ -1,5 +1,6 @@
 //! The hand-back: the return type in force, then the fall-backs in their order, BYE at the last.
 
+mod brought;
 mod bye;
 mod invite;
 mod refer;
@@ -10,7 +11,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use media_core::Side;
-use sip_core::{Ended, Header, ReasonValue};
+use sip_core::{Ended, Header, ReasonValue, tel_as_sip};
 use timebase::Now;
 
 use super::talk::Talk;
@@ -146,12 +147,18 @@ impl Call {
         own.unwrap_or(self.policy.return_type)
     }
 
-    /// The stored return URI, byte for byte.
+    /// The stored return URI, byte for byte; a telephone number as the SIP URI that the trunk calls it by.
     fn return_uri(&self) -> Option<Bytes> {
         let sip = self.claim.as_ref()?.transfer.registered.sip.as_ref()?;
-        sip.return_uri
-            .as_ref()
-            .map(|uri| Bytes::copy_from_slice(uri.as_bytes()))
+        let uri = sip.return_uri.as_ref()?.as_bytes();
+        if !uri
+            .get(..4)
+            .is_some_and(|it| it.eq_ignore_ascii_case(b"tel:"))
+        {
+            return Some(Bytes::copy_from_slice(uri));
+        }
+        let host = self.facts.tel_host.as_ref()?;
+        tel_as_sip(uri, host)
     }
 
     fn agent_phase(&mut self, phase: AgentPhase) {
@@ -181,7 +188,7 @@ impl Call {
         };
         let uri = self.return_uri();
         match (next, uri) {
-            (Fallback::Return(ReturnType::Refer), Some(uri)) => self.start_refer(now, uri),
+            (Fallback::Return(ReturnType::Refer), Some(uri)) => self.start_refer(now, &uri),
             (Fallback::Return(ReturnType::Invite), Some(uri)) => self.start_invite(now, &uri),
             (Fallback::Return(ReturnType::Refer | ReturnType::Invite), None) => self.next_step(now),
             (Fallback::Return(ReturnType::Bye), _) => self.start_bye(now),

@@ -55,7 +55,7 @@ impl Referring {
 }
 
 impl Call {
-    pub(super) fn start_refer(&mut self, now: Now, target: Bytes) {
+    pub(super) fn start_refer(&mut self, now: Now, target: &Bytes) {
         let give_up = now + self.policy.refer_timeout;
         let referring = Referring {
             give_up,
@@ -70,8 +70,13 @@ impl Call {
             return self.step_failed(now, StepResult::NotAllowed, None);
         }
         self.stop_agent_unless_needed();
-        let referred_by = Header::new("Referred-By", self.facts.own_identity.clone());
-        let headers = vec![referred_by, self.transfer_header()];
+        let mut headers = vec![self.transfer_header()];
+        if self.facts.refers_by_name {
+            let by = Header::new("Referred-By", self.facts.own_identity.clone());
+            headers.insert(0, by);
+        }
+        headers.extend(self.facts.on_refer.iter().cloned());
+        let target = self.refer_target(target);
         self.command(self.caller.id, Command::Refer { target, headers });
     }
 

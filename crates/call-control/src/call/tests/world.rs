@@ -73,6 +73,12 @@ pub(super) fn facts() -> Facts {
         own_identity: Bytes::from_static(b"<sip:agent@gw>"),
         caller_identity: Bytes::from_static(b"\"Ann\" <sip:100@gw>"),
         passed_on: vec![Header::new("P-Asserted-Identity", "<sip:100@sbc>")],
+        on_refer: Vec::new(),
+        on_bye: Vec::new(),
+        in_refer_to: Vec::new(),
+        refers_by_name: true,
+        brought: None,
+        tel_host: None,
         session_id: 7,
         codecs: vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
     }
@@ -266,6 +272,7 @@ fn describe(output: &Output) -> String {
         Output::Sip { leg, command } => describe_command(*leg, command),
         Output::Place(place) => format!("place {}", String::from_utf8_lossy(&place.uri)),
         Output::Store(StoreRequest::Claim) => "claim".to_owned(),
+        Output::Store(StoreRequest::Bring(new)) => format!("bring {}", new.id),
         Output::Store(StoreRequest::Release { fence: 5 }) => "release".to_owned(),
         Output::Store(StoreRequest::Release { fence }) => panic!("fence {fence}"),
         Output::Store(StoreRequest::Complete { fence, output }) => {

@@ -34,6 +34,7 @@ pub(super) fn trunk(allow: &[&str]) -> TrunkRule {
         require_all: false,
         digest: None,
         outbound_auth: None,
+        header_optional: false,
     }
 }
 
