@@ -273,6 +273,7 @@ fn config(kind: u8) -> EndpointConfig {
         require_all: false,
         digest: None,
         outbound_auth: (kind & 2 != 0).then(credentials),
+        header_optional: kind & 16 != 0,
     };
     EndpointConfig {
         trunks: vec![trunk],
