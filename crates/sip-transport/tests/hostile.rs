@@ -35,6 +35,7 @@ async fn node(host: &str, options: TransportOptions) -> (SipHandle, Events) {
             require_all: false,
             digest: None,
             outbound_auth: None,
+            header_optional: false,
         }],
         ..EndpointConfig::default()
     };
