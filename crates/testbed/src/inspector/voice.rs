@@ -54,7 +54,10 @@ impl Voice {
             (None, Method::Invite | Method::Update) if described.is_some() => {
                 self.offered.insert(cseq.number);
             }
-            (None, Method::Ack) if !self.offered.contains(&cseq.number) => {
+            // The answer to our offer comes once: a later ACK only repeats it.
+            (None, Method::Ack)
+                if !self.offered.contains(&cseq.number) && self.answered.insert(cseq.number) =>
+            {
                 self.agree(
                     now,
                     described.map(|(direction, ptime)| (direction.receives(), ptime)),
@@ -73,7 +76,8 @@ impl Voice {
     /// The gateway sends a message of the caller's dialog.
     pub(super) fn sent(&mut self, now: Now, message: &Message) {
         let Ok(cseq) = message.cseq() else { return };
-        if let Some(200..) = message.status() {
+        let settles = matches!(cseq.method, Method::Invite | Method::Update);
+        if settles && message.status() >= Some(200) {
             self.settling = false;
         }
         match (message.status(), cseq.method) {

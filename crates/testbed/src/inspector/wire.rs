@@ -205,7 +205,11 @@ impl Wire {
         let same = (first.0, &first.1) == (this.0, &this.1);
         // A CANCEL that overtook its INVITE and comes again finds it (RFC 3261 §9.2).
         let found = names.method == Method::Cancel && (first.0, status) == (481, 200);
-        if now - first.2 >= GIVES_UP || same || found {
+        // What comes again over another connection does so after its transaction's end: timer J is
+        // zero on streams (RFC 3261 §17.2.2).
+        let failed = self.failures.get(&host).copied();
+        let anew = failed.is_some_and(|failed| failed >= first.2);
+        if now - first.2 >= GIVES_UP || same || found || anew {
             return Ok(());
         }
         let detail = format!("{status} {} after {}", names.method, first.0);
