@@ -18,6 +18,11 @@ pub trait Agent: Send + Debug {
     /// Lets the agent act on the time; also called before it is due without harm.
     fn handle_timeout(&mut self, now: Now);
 
+    /// The agent's name for its stream on the wire, where it has one.
+    fn stream(&self) -> Option<&str> {
+        None
+    }
+
     /// What the agent wants next; `None` when nothing is left.
     fn poll_output(&mut self) -> Option<AgentOutput>;
 
@@ -168,6 +173,12 @@ pub enum AgentEvent {
         start_ms: Option<u64>,
         /// End on the media timeline.
         end_ms: Option<u64>,
+    },
+    /// The agent knows the hook protocol and opted in to features (`hook.hello`); built-in agents say
+    /// so at their start.
+    Hello {
+        /// It hears both tracks by the same way once the caller is bridged.
+        tracks: bool,
     },
     /// The agent has not shown a sign of life in time, and may be on its way to be lost: the caller
     /// should not hear a dead line meanwhile.

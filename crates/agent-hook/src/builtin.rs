@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use timebase::Now;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentEvent, AgentInput, AgentOutput};
 use crate::facts::CallFacts;
 
 use echo::Echo;
@@ -24,6 +25,7 @@ use lab::Lab;
 use record::Recorder;
 use silence::Silence;
 use tone::Tone;
+pub use wav::one_moment;
 
 /// µ-law for no sound.
 const QUIET: u8 = 0xff;
@@ -84,6 +86,13 @@ impl Builtin {
 
     /// The agent itself; inside a tokio runtime, since a recording is written beside the call.
     pub(crate) fn start(&self, facts: &CallFacts) -> Result<Box<dyn Agent>, String> {
+        Ok(Box::new(Introduced {
+            agent: self.agent(facts)?,
+            said: false,
+        }))
+    }
+
+    fn agent(&self, facts: &CallFacts) -> Result<Box<dyn Agent>, String> {
         Ok(match self {
             Self::Echo { delay } => Box::new(Echo::new(*delay)),
             Self::Silence => Box::new(Silence),
@@ -152,6 +161,35 @@ impl<'a> Options<'a> {
                 self.agent
             )),
         }
+    }
+}
+
+/// A built-in agent that says hello before anything else: it hears both parties of a bridged call.
+#[derive(Debug)]
+struct Introduced {
+    agent: Box<dyn Agent>,
+    said: bool,
+}
+
+impl Agent for Introduced {
+    fn handle_input(&mut self, now: Now, input: AgentInput<'_>) {
+        self.said |= input == AgentInput::Stop;
+        self.agent.handle_input(now, input);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.agent.handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Option<AgentOutput> {
+        if std::mem::replace(&mut self.said, true) {
+            return self.agent.poll_output();
+        }
+        Some(AgentOutput::Event(AgentEvent::Hello { tracks: true }))
+    }
+
+    fn poll_timeout(&self) -> Option<Now> {
+        self.agent.poll_timeout()
     }
 }
 

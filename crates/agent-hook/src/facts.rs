@@ -5,6 +5,7 @@ use std::fmt;
 
 use call_control::transfer::{AccountId, Checkpoint, InputContext, TransferId};
 
+use crate::audiohook::SessionLog;
 use crate::wire::{CallBody, EarlierTransfer};
 
 /// What is known of a call when its agent is connected.
@@ -40,6 +41,8 @@ pub struct CallFacts {
     pub headers: BTreeMap<String, Vec<String>>,
     /// The bodies of the INVITE beside its session description.
     pub bodies: Vec<CallBody>,
+    /// The AudioHook sessions that the call has had; a clone of the facts shares it.
+    pub sessions: SessionLog,
 }
 
 /// A secret for one call. Debug does not show it.
@@ -91,6 +94,7 @@ pub(crate) mod tests {
             earlier: Vec::new(),
             headers: BTreeMap::new(),
             bodies: Vec::new(),
+            sessions: SessionLog::default(),
         }
     }
 

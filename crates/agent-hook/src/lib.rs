@@ -5,16 +5,30 @@
 //! out, and nothing in it may block. [`Hooks::connect`] makes one for a call.
 
 mod agent;
+mod audiohook;
 mod builtin;
+mod credentials;
+mod dial;
 mod facts;
 mod hooks;
+mod link;
 pub mod lint;
+mod listener;
 mod serve;
 pub mod sound;
+mod transport;
 mod twilio;
+mod twiml;
+mod webhook;
 pub mod wire;
 
 pub use agent::{Agent, AgentEvent, AgentInput, AgentOutput, Phase, Track, TransferOutcome, When};
+pub use audiohook::{AudioHookConfig, SessionLog};
+pub use builtin::one_moment;
+pub use credentials::{Credentials, verify_hook_signature};
 pub use facts::{CallFacts, HookToken};
-pub use hooks::{ConnectError, HookConfig, HookError, Hooks};
+pub use hooks::{
+    ClientCertificate, ConnectError, HookConfig, HookError, Hooks, Protocol, ReadyWhen,
+};
 pub use serve::AgentServer;
+pub use twilio::{CallUpdate, RestError, account_sid, call_sid, output_context};

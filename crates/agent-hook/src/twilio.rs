@@ -1,118 +1,115 @@
-//! Twilio Media Streams, the gateway playing Twilio's part, with `hook.*` messages on the same
+//! The gateway's part of Twilio Media Streams (`<Connect><Stream>`), with `hook.*` messages on the same
 //! socket.
-//!
-//! [`dial`] opens the socket, [`link::Link`] is the task that owns it, [`WireAgent`] is what the
-//! media shard holds of it. Two bounded queues lie between them, and neither side waits for the
-//! other.
-
-pub(crate) mod dial;
 
 mod decode;
 mod encode;
 mod extension;
 mod identity;
-mod ignored;
-mod link;
-mod pump;
-mod send_queue;
-mod wire_agent;
+mod rest;
 
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use bytes::Bytes;
+
+use crate::agent::{Phase, Track};
+use crate::facts::CallFacts;
+use crate::link::{Features, Heard, Ignored, ToAgent, Wire};
+use decode::{FromAgent, decode};
+use encode::Encoder;
+
+pub(crate) use encode::{StreamKind, custom_parameters};
+pub use extension::output_context;
 pub(crate) use identity::Identity;
-pub(crate) use wire_agent::WireAgent;
+pub use identity::{account_sid, call_sid};
+pub use rest::{CallUpdate, RestError};
 
-use crate::agent::{Phase, Track, TransferOutcome};
-use crate::wire::Feature;
-
-/// Bytes of a frame on the wire: 20 ms of µ-law at 8 kHz.
-const FRAME: usize = 160;
-
-/// What the shard hands to the link; media by value, so that nothing is allocated there.
+/// One stream on the Twilio wire.
 #[derive(Debug)]
-enum ToAgent {
-    Media {
-        track: Track,
-        timestamp_ms: u64,
-        frame: [u8; FRAME],
-    },
-    Dtmf {
-        digit: char,
-    },
-    Mark {
-        name: String,
-        played: bool,
-        sample: u64,
-    },
-    Phase {
-        phase: Phase,
-        method: Option<&'static str>,
-    },
-    TransferResult {
-        outcome: TransferOutcome,
-        code: Option<u16>,
-    },
-    Completed {
-        id: Option<String>,
-        accepted: bool,
-        error: Option<String>,
-    },
-    Flow {
-        hold: bool,
-        queued_ms: u64,
-    },
-    Error {
-        code: &'static str,
-        message: &'static str,
-    },
-    Welcome(Features),
-    Stop,
+pub(crate) struct TwilioWire {
+    encoder: Encoder,
+    /// What the agent opted in to, once it said hello.
+    hello: Option<Features>,
+    bridged: bool,
+    /// The stream only listens, to both parties.
+    listens: bool,
 }
 
-/// The features that an agent may opt in to with `hook.hello`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Features {
-    /// Both tracks on this socket once the caller is bridged.
-    tracks: bool,
-    /// Transcripts will come.
-    transcript: bool,
-    /// `hook.flow` when the play-out queue is long.
-    flow: bool,
-    /// Marks with `played` and `sample`.
-    marks2: bool,
+impl TwilioWire {
+    /// The wire, and its two first messages.
+    pub(crate) fn open(
+        facts: &CallFacts,
+        parameters: &[(String, String)],
+        kind: StreamKind<'_>,
+    ) -> (Self, [Message; 2]) {
+        let mut encoder = Encoder::new(Identity::new(facts));
+        let first = [
+            text(Encoder::connected()),
+            text(encoder.start(facts, parameters, kind)),
+        ];
+        let wire = Self {
+            encoder,
+            hello: None,
+            bridged: false,
+            listens: kind != StreamKind::Conversation,
+        };
+        (wire, first)
+    }
 }
 
-impl Features {
-    /// All that this gateway knows.
-    const ALL: Self = Self {
-        tracks: true,
-        transcript: true,
-        flow: true,
-        marks2: true,
-    };
+/// A text message of bytes that are text.
+fn text(message: Bytes) -> Message {
+    Message::Text(Utf8Bytes::try_from(message).unwrap_or_default())
+}
 
-    /// Those of the names that are known.
-    fn among<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut features = Self::default();
-        for name in names {
-            match name {
-                "tracks" => features.tracks = true,
-                "transcript" => features.transcript = true,
-                "flow" => features.flow = true,
-                "marks2" => features.marks2 = true,
-                _ => {}
-            }
-        }
-        features
+impl Wire for TwilioWire {
+    fn stream(&self) -> &str {
+        &self.encoder.identity().stream_sid
     }
 
-    fn list(self) -> Vec<Feature> {
-        let all = [
-            (self.tracks, Feature::Tracks),
-            (self.transcript, Feature::Transcript),
-            (self.flow, Feature::Flow),
-            (self.marks2, Feature::Marks2),
-        ];
-        all.into_iter()
-            .filter_map(|(wanted, feature)| wanted.then_some(feature))
-            .collect()
+    fn encode(&mut self, message: ToAgent) -> Option<Message> {
+        match &message {
+            ToAgent::Phase { phase, .. } => self.bridged = *phase == Phase::Bridged,
+            ToAgent::Media {
+                track: Track::Outbound,
+                ..
+            } if !self.hears_outbound() => return None,
+            ToAgent::Media { .. }
+            | ToAgent::Dtmf { .. }
+            | ToAgent::Mark { .. }
+            | ToAgent::TransferResult { .. }
+            | ToAgent::Completed { .. }
+            | ToAgent::Flow { .. }
+            | ToAgent::Error { .. }
+            | ToAgent::Welcome(_)
+            | ToAgent::Stop => {}
+        }
+        self.encoder.message(message, self.hello).map(text)
+    }
+
+    fn decode(&mut self, message: Message) -> Heard {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Pong(_) => return Heard::Pong,
+            Message::Binary(_) => return Heard::Ignored(Ignored::Binary),
+            Message::Ping(_) | Message::Close(_) | Message::Frame(_) => return Heard::Nothing,
+        };
+        match decode(text.as_str(), self.stream()) {
+            Ok(FromAgent::Output(output)) => Heard::Output(output),
+            Ok(FromAgent::Hello(features)) => {
+                self.hello = Some(features);
+                Heard::Hello(features)
+            }
+            Err(why) => Heard::Ignored(why),
+        }
+    }
+
+    fn ping(&mut self) -> Message {
+        Message::Ping(Bytes::new())
+    }
+}
+
+impl TwilioWire {
+    fn hears_outbound(&self) -> bool {
+        self.listens || self.bridged && self.hello.is_some_and(|features| features.tracks)
     }
 }

@@ -46,6 +46,7 @@ fn facts() -> CallFacts {
         earlier: Vec::new(),
         headers: std::collections::BTreeMap::new(),
         bodies: Vec::new(),
+        sessions: Default::default(),
     }
 }
 
@@ -466,7 +467,9 @@ async fn refused_handshake_is_tried_again_until_time_is_up() {
     let facts = facts();
     tokio::select! {
         connected = hooks.connect(&facts, Duration::from_millis(600)) => {
-            let ConnectError::TimedOut { last, .. } = connected.unwrap_err();
+            let ConnectError::TimedOut { last, .. } = connected.unwrap_err() else {
+                panic!("not a time-out")
+            };
             assert!(last.contains("403"), "{last}");
         }
         () = refuse => panic!("retried without a pause"),

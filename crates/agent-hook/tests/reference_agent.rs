@@ -37,6 +37,7 @@ fn facts() -> CallFacts {
         earlier: Vec::new(),
         headers: std::collections::BTreeMap::new(),
         bodies: Vec::new(),
+        sessions: Default::default(),
     }
 }
 

@@ -38,6 +38,7 @@ fn facts() -> CallFacts {
         earlier: Vec::new(),
         headers: std::collections::BTreeMap::new(),
         bodies: Vec::new(),
+        sessions: Default::default(),
     }
 }
 

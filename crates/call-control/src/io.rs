@@ -9,7 +9,7 @@ use sip_core::{Command, Flow, LegEvent, LegId, Place};
 use timebase::Now;
 
 use crate::outcome::{Cause, Ender, Moment, Outcome, Step};
-use crate::transfer::{Checkpoint, NewTransfer, OutputContext, Transfer};
+use crate::transfer::{Checkpoint, NewTransfer, OutputContext, ReturnType, Transfer};
 
 /// What happens to a call.
 #[derive(Debug)]
@@ -91,6 +91,17 @@ pub enum AgentSaid {
         /// How long each is held.
         duration_ms: u32,
     },
+    /// It knows the hook protocol and opted in to features.
+    Hello {
+        /// It hears both tracks on its own link once the caller is bridged.
+        tracks: bool,
+    },
+    /// Its link shows no sign of life, and may be on its way to be lost.
+    Stalled,
+    /// It ended the call without a result, by another way than closing its link.
+    HungUp,
+    /// It wants no part in the call: the status to refuse it with.
+    Refused(u16),
     /// Its link closed.
     Closed {
         /// Normally (WebSocket close 1000), or by a crash.
@@ -211,15 +222,31 @@ pub enum AgentRequest {
         /// What was wrong with it; none when it was accepted.
         error: Option<String>,
     },
-    /// What goes on with the call.
-    Phase(AgentPhase),
-    /// How a hand-back went, when the call comes back to the agent.
-    TransferFailed {
-        /// The status of the last failed step.
+    /// What goes on with the call, and how it is handed back once that is decided.
+    Phase(AgentPhase, Option<ReturnType>),
+    /// News of the hand-back.
+    TransferResult {
+        /// How far it is.
+        progress: TransferProgress,
+        /// The status that says so.
         status: Option<u16>,
     },
+    /// A link that only listens to both parties of the bridged call takes the agent's place. It
+    /// looks after itself: losing it is no matter of the call.
+    Listen,
     /// The agent's part is over; close its link.
     Stop,
+}
+
+/// How far a hand-back is, told to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferProgress {
+    /// Being tried.
+    Trying,
+    /// The other party answered.
+    Answered,
+    /// It failed.
+    Failed,
 }
 
 /// What goes on with the call, told to the agent.
@@ -268,6 +295,9 @@ pub enum MediaRequest {
     Tone(Option<Tone>),
     /// Caller and target hear each other.
     Bridge(bool),
+    /// The agent is not there: when what it had queued is played, the caller hears a prompt and then
+    /// comfort noise, until an agent speaks or something else is played.
+    Comfort,
     /// Say [`MediaSaid::Drained`] when what is queued is played, trailing silence left out.
     Drain,
     /// Say [`MediaSaid::Silent`] after this long without media; none: do not watch.

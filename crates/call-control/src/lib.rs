@@ -14,7 +14,7 @@ pub mod transfer;
 pub use call::{Call, Facts, Phase, TRANSFER_HEADER};
 pub use io::{
     AgentPhase, AgentRequest, AgentSaid, Hop, Input, MediaRequest, MediaSaid, NotClaimed, Output,
-    Record, StoreReply, StoreRequest,
+    Record, StoreReply, StoreRequest, TransferProgress,
 };
 pub use media_leg::{Unusable, screen_offer};
 pub use outcome::{Cause, Ender, Fragment, HandedBack, Moment, Outcome, Step, StepResult};

@@ -93,6 +93,10 @@ pub struct Policy {
     pub connect_timeout: Duration,
     /// How long a lost agent may take to come back before the call is handed back.
     pub reconnect_timeout: Duration,
+    /// Answer before the agent is reached, for peers that cannot wait.
+    pub answer_first: bool,
+    /// Who takes the caller when the agent is lost.
+    pub agent_lost: TransferType,
     /// Who takes the caller when the agent closed cleanly without completing.
     pub closed_without_complete: TransferType,
     /// Whether the agent goes on hearing both sides once an INVITE return is answered.

@@ -69,7 +69,7 @@ async fn gateway(certificates: &Certificates, address: IpAddr, media: &[IpAddr])
     config.api.listen.set_port(0);
     config.admin.listen.set_port(0);
     config.store.url = "memory://".to_owned();
-    config.agent.hook = "builtin:echo".to_owned();
+    config.agent.hook = vec!["builtin:echo".to_owned()];
     gateway::start(config).await.unwrap()
 }
 

@@ -25,7 +25,7 @@ async fn gateway(hook: &str) -> Gateway {
     config.api.listen = SocketAddr::new(LOOPBACK, 0);
     config.admin.listen = SocketAddr::new(LOOPBACK, 0);
     config.store.url = "memory://".to_owned();
-    config.agent.hook = hook.to_owned();
+    config.agent.hook = vec![hook.to_owned()];
     gateway::start(config).await.unwrap()
 }
 

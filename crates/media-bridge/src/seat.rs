@@ -17,6 +17,11 @@ use crate::watch::Watch;
 /// Outputs taken from the agent at one time; the rest comes in the next slot.
 const OUTPUTS_PER_SLOT: usize = 256;
 
+/// Audio queued for the caller at which the agent is asked to hold more back, and at which it may
+/// go on.
+const HOLD_ABOVE_MS: u64 = 30_000;
+const RELEASE_BELOW_MS: u64 = 20_000;
+
 /// What the handle posts.
 #[derive(Debug)]
 pub(crate) enum ToSeat {
@@ -51,6 +56,8 @@ pub(crate) struct Seat {
     /// The agent has the caller: what it says is played. Not after its completion, nor while the
     /// call is handed back or bridged.
     agent_speaks: bool,
+    /// The agent was told to hold its audio back.
+    held_back: bool,
     caller: Leg,
     target: Leg,
     commands: mpsc::Receiver<ToSeat>,
@@ -80,6 +87,7 @@ impl Seat {
             session: Session::new(now, rand::random()),
             agent: None,
             agent_speaks: true,
+            held_back: false,
             caller,
             target: Leg::default(),
             commands: opening.commands,
@@ -106,6 +114,7 @@ impl Seat {
             self.hear_agent(now);
         }
         self.carry_out(now, work);
+        self.hold_agent_back(now);
         while let Some(side) = self.watch.expired(now) {
             self.outbox.push(MediaEvent::MediaTimeout(side));
         }
@@ -121,6 +130,7 @@ impl Seat {
                     self.stop_agent(now);
                     self.agent = Some(agent);
                     self.agent_speaks = true;
+                    self.held_back = false;
                 }
                 Ok(ToSeat::Target(pair, opened)) => {
                     let sockets =
@@ -149,6 +159,9 @@ impl Seat {
             MediaCommand::Bridge(bridged) => self.session.handle_input(now, Input::Bridge(bridged)),
             MediaCommand::Play(audio) => self.session.handle_input(now, Input::Play(audio)),
             MediaCommand::Clear => self.session.handle_input(now, Input::Clear),
+            MediaCommand::Comfort(prompt) => {
+                self.session.handle_input(now, Input::Comfort(prompt));
+            }
             MediaCommand::SendDtmf {
                 side,
                 digits,
@@ -165,17 +178,7 @@ impl Seat {
             }
             MediaCommand::Drain {
                 skip_trailing_silence,
-            } => {
-                // what the agent said before it was done belongs to what is drained
-                self.hear_agent(now);
-                self.agent_speaks = false;
-                self.session.handle_input(
-                    now,
-                    Input::Drain {
-                        skip_trailing_silence,
-                    },
-                );
-            }
+            } => self.drain(now, skip_trailing_silence),
             MediaCommand::Agent(AgentInput::Stop) => self.stop_agent(now),
             MediaCommand::Agent(input) => {
                 if let AgentInput::Phase { phase, .. } = &input {
@@ -197,6 +200,16 @@ impl Seat {
             }
             MediaCommand::WatchTimeout(limit) => self.watch.set(now, limit),
         }
+    }
+
+    fn drain(&mut self, now: Now, skip_trailing_silence: bool) {
+        // what the agent said before it was done belongs to what is drained
+        self.hear_agent(now);
+        self.agent_speaks = false;
+        let drain = Input::Drain {
+            skip_trailing_silence,
+        };
+        self.session.handle_input(now, drain);
     }
 
     fn disconnect(&mut self, now: Now, side: Side) {
@@ -251,6 +264,18 @@ impl Seat {
         }
     }
 
+    /// Tells the agent when it has much queued, and when that is played.
+    fn hold_agent_back(&mut self, now: Now) {
+        let queued_ms = self.session.queued_ms();
+        let hold = match self.held_back {
+            false if queued_ms >= HOLD_ABOVE_MS => true,
+            true if queued_ms <= RELEASE_BELOW_MS => false,
+            true | false => return,
+        };
+        self.held_back = hold;
+        self.tell_agent(now, AgentInput::Flow { hold, queued_ms });
+    }
+
     fn agent_event(&mut self, now: Now, event: AgentEvent) {
         match &event {
             AgentEvent::SendDtmf {
@@ -271,6 +296,7 @@ impl Seat {
             AgentEvent::Update(_)
             | AgentEvent::Complete { .. }
             | AgentEvent::Transcript { .. }
+            | AgentEvent::Hello { .. }
             | AgentEvent::Stalled => {}
         }
         self.outbox.push(MediaEvent::Agent(event));

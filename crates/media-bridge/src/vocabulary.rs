@@ -73,6 +73,9 @@ pub enum MediaCommand {
     Play(Bytes),
     /// Empties the play-out queue.
     Clear,
+    /// The agent is not there: what it had queued is played, then this prompt (may be empty), then
+    /// comfort noise, until an agent speaks.
+    Comfort(Bytes),
     /// Digits to send as telephone events.
     SendDtmf {
         /// To whom.

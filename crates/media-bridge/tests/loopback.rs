@@ -193,6 +193,7 @@ async fn builtin(url: &str, variables: &str) -> Box<dyn Agent> {
         earlier: Vec::new(),
         headers: std::collections::BTreeMap::new(),
         bodies: Vec::new(),
+        sessions: Default::default(),
     };
     let config = HookConfig {
         urls: vec![url.to_owned()],
@@ -220,11 +221,15 @@ async fn call(plane: &MediaPlane) -> (MediaHandle, mpsc::Receiver<MediaEvent>, P
     (handle, events, phone)
 }
 
+/// The next event but an agent's hello.
 async fn next(events: &mut mpsc::Receiver<MediaEvent>) -> MediaEvent {
-    tokio::time::timeout(PATIENCE, events.recv())
-        .await
-        .unwrap()
-        .unwrap()
+    loop {
+        let event = tokio::time::timeout(PATIENCE, events.recv()).await;
+        let event = event.unwrap().unwrap();
+        if !matches!(event, MediaEvent::Agent(AgentEvent::Hello { .. })) {
+            return event;
+        }
+    }
 }
 
 async fn until(what: impl Fn() -> bool) {

@@ -6,6 +6,7 @@
 //! and gives back packets, frames and events.
 
 mod codec;
+mod comfort;
 mod dtmf;
 mod jitter;
 mod keys;
@@ -130,6 +131,9 @@ pub enum Input<'a> {
         /// How long.
         duration_ms: u32,
     },
+    /// Nobody speaks who should: once the play-out queue has run empty, this prompt (µ-law 8 kHz, may
+    /// be empty) and then comfort noise, until something is played, or a tone or a bridge begins.
+    Comfort(Bytes),
     /// Digits to send as telephone events; `,` is a pause.
     SendDtmf {
         /// To whom.

@@ -57,6 +57,8 @@ pub(crate) struct Played {
     pub(crate) frame: Frame,
     /// The first frame of a talk-spurt.
     pub(crate) spurt: bool,
+    /// Some of it was queued, or is about to be played.
+    pub(crate) sounds: bool,
 }
 
 impl Playout {
@@ -181,7 +183,17 @@ impl Playout {
         }
         self.reach(taken);
         self.clock += FRAME as u64;
-        Played { frame, spurt }
+        let sounds = taken > 0 || !self.audio.is_empty();
+        Played {
+            frame,
+            spurt,
+            sounds,
+        }
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.audio.len()
     }
 
     /// Starts the talk-spurt that waits when it has waited enough; true if it starts now.

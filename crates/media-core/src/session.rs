@@ -1,6 +1,7 @@
 //! One call's media.
 
 use crate::codec::Audio;
+use crate::comfort::ComfortSource;
 use crate::dtmf::Digit;
 use crate::keys::{Keys, Way};
 use crate::leg::Leg;
@@ -27,6 +28,8 @@ pub struct Session {
     target: Option<Leg>,
     playout: Playout,
     tone: Option<ToneSource>,
+    /// Stands in for an agent that is not there.
+    comfort: Option<ComfortSource>,
     bridged: bool,
     caller_keys: Keys,
     target_keys: Keys,
@@ -53,6 +56,7 @@ impl Session {
             target: None,
             playout: Playout::new(),
             tone: None,
+            comfort: None,
             bridged: false,
             caller_keys: Keys::new(),
             target_keys: Keys::new(),
@@ -75,6 +79,7 @@ impl Session {
                 }
             }
             Input::Play(audio) => {
+                self.comfort = None;
                 if self.agent_is_heard() && self.playout.push(&audio) {
                     self.outputs.push_back(Output::QueueFull);
                 }
@@ -82,6 +87,10 @@ impl Session {
             Input::Mark(name) if self.agent_is_heard() => self.playout.mark(name),
             Input::Mark(name) => self.playout.refuse_mark(name),
             Input::Clear => self.playout.clear(),
+            Input::Comfort(prompt) if self.agent_is_heard() => {
+                self.comfort.get_or_insert(ComfortSource::new(prompt));
+            }
+            Input::Comfort(_) => {}
             Input::Tone(tone) => {
                 self.tone = tone.map(ToneSource::new);
                 self.silence_agent();
@@ -139,6 +148,12 @@ impl Session {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Now> {
         self.next
+    }
+
+    /// Audio of the agent that waits to be played, in milliseconds.
+    #[must_use]
+    pub fn queued_ms(&self) -> u64 {
+        self.playout.queued() as u64 / 8
     }
 
     /// When the last RTP packet of a leg came.
@@ -232,7 +247,10 @@ impl Session {
         }
         self.speaking = false;
         let played = self.playout.pull();
-        (Audio::ulaw(played.frame), played.spurt)
+        match &mut self.comfort {
+            Some(comfort) if !played.sounds => (Audio::ulaw(comfort.next_frame()), false),
+            Some(_) | None => (Audio::ulaw(played.frame), played.spurt),
+        }
     }
 
     fn send(&mut self, side: Side, audio: Audio, spurt: bool) {
@@ -276,6 +294,7 @@ impl Session {
 
     fn silence_agent(&mut self) {
         if !self.agent_is_heard() {
+            self.comfort = None;
             self.playout.clear();
         }
     }

@@ -4,6 +4,7 @@
 //! (`memory://`) for tests. The rules of a transfer's life are the same on all of them, and one suite
 //! of tests runs on each. The SQL is written for PostgreSQL as well.
 
+mod conversation;
 mod memory;
 mod records;
 mod sqlite;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use call_control::transfer::{AccountId, NewTransfer, OutputContext, Transfer, TransferId};
 use timebase::UnixMillis;
 
+pub use conversation::Earlier;
 use memory::Memory;
 pub use records::{CallFilter, CallRecord, TransferFilter};
 use sqlite::Sqlite;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use call_control::transfer::{AccountId, NewTransfer, OutputContext, Status, Transfer, TransferId};
 use timebase::UnixMillis;
 
+mod conversation;
 mod records;
 
 use crate::Times;
@@ -32,6 +33,7 @@ struct Row {
     fence: i64,
     closed: bool,
     over_at: Option<UnixMillis>,
+    transcript: Option<String>,
 }
 
 impl Row {
@@ -87,6 +89,7 @@ impl Memory {
             fence: 0,
             closed: false,
             over_at: None,
+            transcript: None,
         };
         rows.insert(key, row);
         Ok(transfer)

@@ -233,6 +233,34 @@ on_every_store! {
         assert_eq!(read.completed_at, Some(UnixMillis(START)));
     }
 
+    async fn a_conversations_finished_transfers_are_found_with_their_transcripts_latest_first(world) {
+        for (n, id) in ["one", "two", "three", "open"].into_iter().enumerate() {
+            world.hands.forward(Duration::from_secs(n as u64 + 1));
+            world.store.register(transfer(id)).await.unwrap();
+        }
+        let mut stranger = transfer("elsewhere");
+        stranger.external_conversation_id = "conversation-2".to_owned();
+        world.store.register(stranger).await.unwrap();
+        for id in ["one", "two", "three", "elsewhere"] {
+            let fence = claimed(&world.store, id).await;
+            let task = (id != "three").then_some(id);
+            world.complete(id, fence, task).await;
+        }
+        let said = r#"[{"text":"hello"}]"#.to_owned();
+        let two = TransferId::from("two");
+        world.store.put_transcript(&account(), &two, said.clone()).await.unwrap();
+        let found = world.store.conversation(&account(), "conversation-1", 10).await.unwrap();
+        let told: Vec<_> = found
+            .into_iter()
+            .map(|earlier| (earlier.transfer.registered.id.0, earlier.transcript))
+            .collect();
+        assert_eq!(told, [("two".to_owned(), Some(said)), ("one".to_owned(), None)]);
+        let latest = world.store.conversation(&account(), "conversation-1", 1).await.unwrap();
+        assert_eq!(latest.len(), 1);
+        let other = AccountId::from("somebody-else");
+        assert_eq!(world.store.conversation(&other, "conversation-1", 10).await.unwrap(), []);
+    }
+
     async fn an_unclaimed_transfer_cannot_be_completed(world) {
         world.store.register(transfer("t")).await.unwrap();
         assert_eq!(world.complete("t", Fence(0), Some("x")).await, Completion::Stale);

@@ -12,6 +12,15 @@ pub(super) fn greeting() -> Bytes {
     Bytes::from_static(chunk(GREETING, b"data").unwrap_or_default())
 }
 
+/// Said on a line whose agent is away.
+static ONE_MOMENT: &[u8] = include_bytes!("../../assets/one_moment.wav");
+
+/// "One moment", µ-law at 8 kHz: for a caller whose agent is away.
+#[must_use]
+pub fn one_moment() -> Bytes {
+    Bytes::from_static(chunk(ONE_MOMENT, b"data").unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

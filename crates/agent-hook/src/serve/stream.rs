@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::agent::{
     Agent, AgentEvent, AgentInput, AgentOutput, Phase, Track, TransferOutcome, When,
 };
+use crate::audiohook::SessionLog;
 use crate::builtin::Builtin;
 use crate::facts::{CallFacts, HookToken};
 use crate::wire::{
@@ -296,7 +297,7 @@ fn message(event: AgentEvent) -> Option<AgentMessage> {
             start_ms,
             end_ms,
         }),
-        AgentEvent::Closed { .. } | AgentEvent::Stalled => return None,
+        AgentEvent::Hello { .. } | AgentEvent::Closed { .. } | AgentEvent::Stalled => return None,
     })
 }
 
@@ -369,5 +370,6 @@ fn facts(start: &Start) -> CallFacts {
         earlier: hook.map(|hook| hook.earlier.clone()).unwrap_or_default(),
         headers: call.headers,
         bodies: call.bodies,
+        sessions: SessionLog::default(),
     }
 }

@@ -9,10 +9,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Features;
 use super::extension;
-use super::ignored::Ignored;
 use crate::agent::{AgentEvent, AgentOutput};
+use crate::link::{Features, Ignored};
 
 /// Base64 as agents write it: with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -8,9 +8,10 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use call_control::transfer::{Checkpoint, InputContext};
 use serde_json::Value;
 
-use super::{FRAME, Features, Identity, ToAgent};
+use super::Identity;
 use crate::agent::{Phase, Track, TransferOutcome};
 use crate::facts::CallFacts;
+use crate::link::{FRAME, Features, ToAgent};
 use crate::wire::{self, GatewayMessage, TrackName};
 
 /// How much audio may be queued for the caller before the newest is dropped.
@@ -42,11 +43,10 @@ const FIXED: [&str; 8] = [
 
 /// What kind of stream a `start` opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StreamKind<'a> {
+pub(crate) enum StreamKind<'a> {
     /// The conversation: the agent hears the caller and speaks.
     Conversation,
     /// Both parties of a bridged call, to listen to; the parent is the conversation's streamSid.
-    #[cfg_attr(not(test), expect(dead_code, reason = "opened with the bridge"))]
     Bridged {
         /// The stream that the agent had before.
         parent: &'a str,
@@ -81,7 +81,12 @@ impl Encoder {
 
     /// `start`, the second message, with two of the three copies of the inputContext (the third
     /// travels in a webhook).
-    pub(super) fn start(&mut self, facts: &CallFacts, kind: StreamKind<'_>) -> Bytes {
+    pub(super) fn start(
+        &mut self,
+        facts: &CallFacts,
+        parameters: &[(String, String)],
+        kind: StreamKind<'_>,
+    ) -> Bytes {
         let sequence_number = self.number();
         let Identity {
             stream_sid,
@@ -89,6 +94,9 @@ impl Encoder {
             account_sid,
         } = self.identity.clone();
         let mut custom_parameters = custom_parameters(facts);
+        for (name, value) in parameters {
+            custom_parameters.insert(free_name(name), value.clone());
+        }
         let mut tracks = vec![TrackName::Inbound];
         if let StreamKind::Bridged { parent } = kind {
             tracks.push(TrackName::Outbound);
@@ -118,6 +126,7 @@ impl Encoder {
                 track,
                 timestamp_ms,
                 frame,
+                ..
             } => return Some(self.media(track, timestamp_ms, &frame)),
             ToAgent::Dtmf { digit } => self.dtmf(digit),
             ToAgent::Mark {
@@ -279,13 +288,7 @@ pub(crate) fn custom_parameters(facts: &CallFacts) -> BTreeMap<String, String> {
     let mut parameters = BTreeMap::new();
     for (name, value) in facts.input.input_variables.iter().flatten() {
         if let Some(text) = scalar(value) {
-            let taken = FIXED.contains(&name.as_str());
-            let name = if taken {
-                format!("var_{name}")
-            } else {
-                name.clone()
-            };
-            parameters.insert(name, text);
+            parameters.insert(free_name(name), text);
         }
     }
     let mut put = |name: &str, value: String| parameters.insert(name.to_owned(), value);
@@ -301,6 +304,15 @@ pub(crate) fn custom_parameters(facts: &CallFacts) -> BTreeMap<String, String> {
     put("hookToken", facts.token.expose().to_owned());
     put("resume", if facts.resume { "1" } else { "0" }.to_owned());
     parameters
+}
+
+/// A name that takes no fixed parameter's place.
+fn free_name(name: &str) -> String {
+    if FIXED.contains(&name) {
+        format!("var_{name}")
+    } else {
+        name.to_owned()
+    }
 }
 
 /// The typed copy for agents that know this gateway.
@@ -405,7 +417,7 @@ mod tests {
     #[test]
     fn media_is_numbered_in_decimal_strings() {
         let mut encoder = encoder();
-        let _start = encoder.start(&facts(), StreamKind::Conversation);
+        let _start = encoder.start(&facts(), &[], StreamKind::Conversation);
         for n in 0..1000_u64 {
             let track = if n % 2 == 0 {
                 Track::Inbound
@@ -434,7 +446,7 @@ mod tests {
     #[test]
     fn stream_of_a_bridged_call_names_its_parent_and_both_tracks() {
         let parent = StreamKind::Bridged { parent: "MZ0" };
-        let message = parsed(&encoder().start(&facts(), parent));
+        let message = parsed(&encoder().start(&facts(), &[], parent));
         assert_eq!(message["start"]["tracks"], json!(["inbound", "outbound"]));
         let parameters = &message["start"]["customParameters"];
         assert_eq!(parameters["parentStreamSid"], "MZ0");
@@ -519,7 +531,7 @@ mod tests {
             }"#,
         )
         .unwrap();
-        let message = parsed(&encoder().start(&facts, StreamKind::Conversation));
+        let message = parsed(&encoder().start(&facts, &[], StreamKind::Conversation));
         let parameters = &message["start"]["customParameters"];
         assert_eq!(parameters["amount"], "12.50");
         assert_eq!(parameters["vip"], "true");

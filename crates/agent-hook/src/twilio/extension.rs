@@ -4,9 +4,8 @@
 use call_control::transfer::{Checkpoint, OutputContext, TransferType, Variables};
 use serde_json::{Map, Value};
 
-use super::Features;
-use super::ignored::Ignored;
 use crate::agent::{AgentEvent, Track, When};
+use crate::link::{Features, Ignored};
 
 /// The largest referenceVariables and transferVariables together, as JSON text.
 const MAX_VARIABLES: usize = 64 * 1024;
@@ -20,7 +19,7 @@ const MAX_DIGITS: usize = 64;
 /// How long a key is held when the agent does not say.
 const DIGIT_MS: u32 = 100;
 
-type Object = Map<String, Value>;
+pub(crate) type Object = Map<String, Value>;
 
 /// `hook.hello{version, features, agent}`.
 pub(super) fn hello(text: &str) -> Result<Features, Ignored> {
@@ -124,7 +123,12 @@ fn fields(text: &str) -> Result<Object, Ignored> {
     }
 }
 
-fn output_context(mut context: Object) -> Result<OutputContext, String> {
+/// Reads an outputContext: transferType is `AGENT` or `SYSTEM`, currentTaskName text, the variables
+/// are objects of 64 kB in all.
+///
+/// # Errors
+/// What is wrong with it, in the agent's terms.
+pub fn output_context(mut context: Object) -> Result<OutputContext, String> {
     let transfer_type = match context.get("transferType").and_then(Value::as_str) {
         Some("AGENT") => TransferType::Agent,
         Some("SYSTEM") => TransferType::System,

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use call_control::transfer::AccountId;
+
 use crate::facts::CallFacts;
 
 /// `MZ`, `CA` and `AC` with 32 hexadecimal digits each. A new stream for the same call keeps the
@@ -20,10 +22,22 @@ impl Identity {
     pub(crate) fn new(facts: &CallFacts) -> Self {
         Self {
             stream_sid: format!("MZ{:032x}", rand::random::<u128>()),
-            call_sid: derived("CA", &facts.call),
-            account_sid: derived("AC", facts.account.as_str()),
+            call_sid: call_sid(&facts.call),
+            account_sid: account_sid(&facts.account),
         }
     }
+}
+
+/// The callSid of a call of ours: `CA` and 32 hexadecimal digits.
+#[must_use]
+pub fn call_sid(call: &str) -> String {
+    derived("CA", call)
+}
+
+/// The accountSid of an account: `AC` and 32 hexadecimal digits.
+#[must_use]
+pub fn account_sid(account: &AccountId) -> String {
+    derived("AC", account.as_str())
 }
 
 fn derived(prefix: &str, name: &str) -> String {

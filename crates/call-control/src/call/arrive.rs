@@ -47,6 +47,9 @@ impl Call {
         };
         self.media(MediaRequest::Open { side: Side::Caller });
         self.connect_agent(now, false);
+        if self.policy.answer_first {
+            self.command_ready();
+        }
     }
 
     pub(super) fn connect_agent(&mut self, now: Now, again: bool) {
@@ -139,9 +142,11 @@ impl Call {
         match &mut self.state {
             State::Answering { agent_ready, .. } => {
                 *agent_ready = true;
+                self.agent_connected = true;
                 self.answer_when_ready(now);
             }
             State::WithAgent(_) => self.agent_regained(),
+            // It came too late: its link closes again.
             State::Claiming { .. }
             | State::Undoing { .. }
             | State::HandingBack(_)
@@ -185,10 +190,34 @@ impl Call {
         self.command(self.caller.id, Command::Ring { status, sdp });
     }
 
+    /// The agent wants no part in the call.
+    pub(super) fn agent_refused(&mut self, now: Now, status: u16) {
+        match &self.state {
+            State::Answering { .. } => {
+                tracing::info!(status, "agent refuses the call");
+                self.undo(now, Response::new(status), Outcome::Refused(status));
+            }
+            State::WithAgent(_) => self.agent_not_regained(now, "refused by the agent".to_owned()),
+            State::Claiming { .. }
+            | State::Undoing { .. }
+            | State::HandingBack(_)
+            | State::Ending { .. }
+            | State::Ended => {}
+        }
+    }
+
+    /// 200 need not wait for the agent.
+    const fn command_ready(&mut self) {
+        if let State::Answering { agent_ready, .. } = &mut self.state {
+            *agent_ready = true;
+        }
+    }
+
     /// 200 leaves once the agent is connected and the port is open.
     pub(super) fn answer_when_ready(&mut self, now: Now) {
         let State::Answering {
-            agent_ready: true, ..
+            agent_ready: true,
+            give_up,
         } = self.state
         else {
             return;
@@ -221,13 +250,20 @@ impl Call {
         );
         self.caller.accepted = true;
         self.diary.answered(now);
-        self.state = State::WithAgent(Talk::new(now + self.policy.call_duration));
+        let until = now + self.policy.call_duration;
         self.connect_media(now, Side::Caller);
-        self.attach_agent();
+        if self.policy.answer_first && !self.agent_connected {
+            self.state = State::WithAgent(Talk::awaited(until, give_up));
+            self.media(MediaRequest::Comfort);
+        } else {
+            self.state = State::WithAgent(Talk::new(until));
+            self.attach_agent();
+        }
     }
 
     pub(super) fn attach_agent(&mut self) {
         self.agent_attached = true;
+        self.hello = None;
         self.outputs.push_back(Output::Agent(AgentRequest::Attach));
     }
 }

@@ -106,7 +106,15 @@ pub struct Call {
     lingering: Vec<LegId>,
     claim: Option<Claim>,
     checkpoint: Checkpoint,
+    /// The agent was there before the answer.
+    agent_connected: bool,
     agent_attached: bool,
+    /// What the agent on the present link opted in to.
+    hello: Option<Hello>,
+    /// It was lost and not regained: no hand-back falls back to it.
+    agent_given_up: bool,
+    /// A failed hand-back that the agent is told of once it says hello.
+    owed_result: Option<Option<u16>>,
     /// Chains of hand-back begun; the agent gets the call back once.
     chains: u8,
     diary: Diary,
@@ -158,6 +166,13 @@ struct TargetLeg {
     media: MediaLeg,
 }
 
+/// The agent knows the hook protocol.
+#[derive(Clone, Copy, Debug)]
+struct Hello {
+    /// It hears both parties of a bridged call on its own link.
+    tracks: bool,
+}
+
 #[derive(Debug)]
 struct Claim {
     transfer: Box<Transfer>,
@@ -195,7 +210,11 @@ impl Call {
             lingering: Vec::new(),
             claim: None,
             checkpoint: Checkpoint::default(),
+            agent_connected: false,
             agent_attached: false,
+            hello: None,
+            agent_given_up: false,
+            owed_result: None,
             chains: 0,
             diary: Diary::new(now),
             outputs: VecDeque::from([Output::Store(first)]),
@@ -400,6 +419,10 @@ impl Call {
                 self.agent_completed(now, id, output, drain);
             }
             AgentSaid::Press { keys, duration_ms } => self.agent_presses(&keys, duration_ms),
+            AgentSaid::Hello { tracks } => self.agent_introduced(tracks),
+            AgentSaid::Stalled => self.agent_stalled(),
+            AgentSaid::HungUp => self.agent_hung_up(now),
+            AgentSaid::Refused(status) => self.agent_refused(now, status),
             AgentSaid::Closed { clean, reason } => self.agent_closed(now, clean, reason),
         }
     }

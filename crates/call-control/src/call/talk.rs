@@ -8,8 +8,8 @@ use serde_json::Value;
 use timebase::Now;
 
 use super::hand_back::HandBack;
-use super::{Call, State, reasons};
-use crate::io::{AgentRequest, MediaRequest, Output, StoreRequest};
+use super::{Call, Hello, State, reasons};
+use crate::io::{AgentRequest, MediaRequest, Output, StoreRequest, TransferProgress};
 use crate::outcome::Outcome;
 use crate::transfer::{OutputContext, TransferType};
 
@@ -26,7 +26,8 @@ pub(super) struct Talk {
 #[derive(Debug)]
 enum Link {
     Up,
-    /// The agent's link broke; it is being connected anew.
+    /// There is no agent: its link broke, or it is awaited after an answer that did not wait for
+    /// it. It is being connected.
     Lost {
         give_up: Now,
         reason: String,
@@ -44,6 +45,24 @@ impl Talk {
     pub(super) const fn new(until: Now) -> Self {
         Self {
             link: Link::Up,
+            until,
+        }
+    }
+
+    /// Answered before the agent was reached.
+    pub(super) fn awaited(until: Now, give_up: Now) -> Self {
+        let reason = "not reached".to_owned();
+        Self {
+            link: Link::Lost { give_up, reason },
+            until,
+        }
+    }
+
+    /// The call comes back to an agent whose link was closed with the hand-back.
+    pub(super) fn again(until: Now, give_up: Now) -> Self {
+        let reason = "not reached after the hand-back failed".to_owned();
+        Self {
+            link: Link::Lost { give_up, reason },
             until,
         }
     }
@@ -228,8 +247,9 @@ impl Call {
 
     pub(super) fn agent_closed(&mut self, now: Now, clean: bool, reason: String) {
         self.agent_attached = false;
+        self.hello = None;
         let State::WithAgent(talk) = &mut self.state else {
-            return;
+            return self.listen_again();
         };
         match (&talk.link, clean) {
             (Link::Completing { .. } | Link::Lost { .. }, _) => {}
@@ -242,8 +262,38 @@ impl Call {
                 self.diary.note(now, "agent lost");
                 let give_up = now + self.policy.reconnect_timeout;
                 talk.link = Link::Lost { give_up, reason };
+                self.media(MediaRequest::Comfort);
                 self.connect_agent(now, true);
             }
+        }
+    }
+
+    /// The agent may be on its way to be lost: the caller is not left with a dead line meanwhile.
+    pub(super) fn agent_stalled(&mut self) {
+        if let State::WithAgent(Talk { link: Link::Up, .. }) = &self.state {
+            self.media(MediaRequest::Comfort);
+        }
+    }
+
+    pub(super) fn agent_introduced(&mut self, tracks: bool) {
+        if !self.agent_attached {
+            return;
+        }
+        self.hello = Some(Hello { tracks });
+        if let Some(status) = self.owed_result.take() {
+            self.tell_result(TransferProgress::Failed, status);
+        }
+    }
+
+    /// The agent ends the call without a result, as if it had closed its link.
+    pub(super) fn agent_hung_up(&mut self, now: Now) {
+        if let State::WithAgent(Talk {
+            link: Link::Up | Link::Lost { .. },
+            ..
+        }) = &self.state
+        {
+            let output = self.output_without_agent(self.policy.closed_without_complete, None);
+            self.complete(now, output, true);
         }
     }
 
@@ -253,8 +303,11 @@ impl Call {
         };
         if let Link::Lost { .. } = talk.link {
             talk.link = Link::Up;
-            self.diary.reconnects += 1;
+            // the first connection is no reconnection, wherever it came after the answer
+            self.diary.reconnects += u32::from(std::mem::replace(&mut self.agent_connected, true));
             self.attach_agent();
+        } else {
+            self.outputs.push_back(Output::Agent(AgentRequest::Stop));
         }
     }
 
@@ -264,7 +317,9 @@ impl Call {
             ..
         }) = &self.state
         {
-            let output = self.output_without_agent(TransferType::Agent, Some(reason));
+            tracing::warn!(reason, "agent not regained: the caller is handed back");
+            self.agent_given_up = true;
+            let output = self.output_without_agent(self.policy.agent_lost, Some(reason));
             self.complete(now, output, false);
         }
     }

@@ -310,6 +310,7 @@ fn facts(from: &str, input: InputContext) -> CallFacts {
         earlier: Vec::new(),
         headers: std::collections::BTreeMap::new(),
         bodies: Vec::new(),
+        sessions: agent_hook::SessionLog::default(),
         call,
     }
 }

@@ -37,10 +37,10 @@ pub(super) fn check(config: &Config, findings: &Findings) {
         );
     }
     for (index, account) in config.accounts.iter().enumerate() {
-        if let Some(hook) = &account.hook
-            && let Some(problem) = hook_problem(hook, config.agent.allow_plaintext)
-        {
-            findings.error(format!("account[{index}].hook"), problem);
+        for hook in account.hook.iter().flatten() {
+            if let Some(problem) = hook_problem(hook, config.agent.allow_plaintext) {
+                findings.error(format!("account[{index}].hook"), problem);
+            }
         }
     }
 }
@@ -212,9 +212,13 @@ pub(super) fn hook_problem(hook: &str, allow_plaintext: bool) -> Option<String> 
         return Hooks::new(config).err().map(|error| error.problem);
     }
     let (secure, rest) = match hook.split_once("://") {
-        Some(("ws", rest)) => (false, rest),
-        Some(("wss", rest)) => (true, rest),
-        _ => return Some(format!("{hook:?} is none of builtin:NAME, ws://…, wss://…")),
+        Some(("ws" | "http", rest)) => (false, rest),
+        Some(("wss" | "https", rest)) => (true, rest),
+        _ => {
+            return Some(format!(
+                "{hook:?} is none of builtin:NAME, ws://…, wss://…, http://…, https://…"
+            ));
+        }
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if !is_host_and_port(authority) {
@@ -229,7 +233,7 @@ pub(super) fn hook_problem(hook: &str, allow_plaintext: bool) -> Option<String> 
     };
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
     (!secure && !allow_plaintext && address.is_some_and(|address| !is_private(address)))
-        .then(|| "ws:// is not encrypted and this address is public: use wss://, or agent.allow_plaintext = true".to_owned())
+        .then(|| "this is not encrypted and the address is public: use wss:// or https://, or agent.allow_plaintext = true".to_owned())
 }
 
 fn is_private(address: IpAddr) -> bool {

@@ -3,19 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use call_control::transfer::{AccountId, ReturnType, TransferType};
+use call_control::transfer::{AccountId, ReturnType};
 
 use sip_transport::TlsPart;
 
-use super::checks;
 use super::profile::Profile;
 use super::section::Section;
 use super::types::{
-    Account, Admin, Agent, AnswerWhen, Api, ApiKey, Codec, Config, Credentials, Digest,
-    DigestAlgorithm, Handback, Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol,
-    Require, Secret, Sip, SipTls, Step, Store, TlsVersion, Tone, Transcribe, Transfer, Trunk,
-    Unauthenticated,
+    Account, Admin, Api, ApiKey, Codec, Config, Credentials, Digest, DigestAlgorithm, Handback,
+    Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol, Require, Secret,
+    Sip, SipTls, Step, Store, TlsVersion, Tone, Transfer, Trunk, Unauthenticated,
 };
+use super::{agents, checks};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How often an outbound proxy is asked whether it is there.
@@ -53,7 +52,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Config {
             call_duration: section.word("call_duration", Duration::from_secs(4 * 3600)),
             drain_timeout: section.word("drain_timeout", Duration::from_secs(300)),
         }),
-        agent: root.table("agent", agent),
+        agent: root.table("agent", agents::agent),
         accounts: root.tables("account", account),
     };
     if config.accounts.is_empty() {
@@ -221,43 +220,6 @@ fn handback(section: &mut Section<'_>) -> Handback {
     }
 }
 
-fn agent(section: &mut Section<'_>) -> Agent {
-    let agent = Agent {
-        hook: section.text("hook", "builtin:lab"),
-        connect_timeout: section.word("connect_timeout", Duration::from_secs(5)),
-        reconnect_timeout: section.word("reconnect_timeout", Duration::from_secs(5)),
-        answer_when: section.word("answer_when", AnswerWhen::Connected),
-        answer_first: section.flag("answer_first", false),
-        ringing: section.flag("ringing", false),
-        allow_plaintext: section.flag("allow_plaintext", false),
-        transcribe_url: section.optional("transcribe_url"),
-        transcribe: section.word("transcribe", Transcribe::Transcribe),
-        subprotocol: section.optional("subprotocol"),
-        token: section.secret("token"),
-        closed_without_complete: section.word("closed_without_complete", TransferType::System),
-    };
-    if let Some(problem) = checks::hook_problem(&agent.hook, agent.allow_plaintext) {
-        section.error("hook", problem);
-    }
-    not_yet_of_agents(section, &agent);
-    agent
-}
-
-/// As [`not_yet`], for agents.
-fn not_yet_of_agents(section: &mut Section<'_>, agent: &Agent) {
-    let set = [
-        ("answer_when", agent.answer_when != AnswerWhen::Connected),
-        ("answer_first", agent.answer_first),
-        ("transcribe_url", agent.transcribe_url.is_some()),
-        ("subprotocol", agent.subprotocol.is_some()),
-    ];
-    for (key, set) in set {
-        if set {
-            section.error(key, "only the default is in this version yet");
-        }
-    }
-}
-
 fn account(section: &mut Section<'_>) -> Account {
     let fallback: Vec<Step> = section.words("fallback", &[]);
     let account = Account {
@@ -268,7 +230,8 @@ fn account(section: &mut Section<'_>) -> Account {
         return_invite_auth: section.table("return_invite_auth", credentials),
         return_targets: section.words("return_targets", &[]),
         fallback: Some(fallback).filter(|steps| !steps.is_empty()),
-        hook: section.optional("hook"),
+        hook: Some(section.texts("hook", "")).filter(|urls| !urls.is_empty()),
+        transcribe: section.optional_word("transcribe"),
         recording: section.flag("recording", false),
         api_keys: section.tables("api_key", api_key),
         trunks: section.tables("trunk", trunk),

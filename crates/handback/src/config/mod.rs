@@ -2,6 +2,8 @@
 //!
 //! Every problem is found in one go, each with the full path of its key; `check` prints them all.
 
+mod agent_types;
+mod agents;
 mod checks;
 mod environment;
 mod meaning;
@@ -21,10 +23,11 @@ use toml::Table;
 
 pub use profile::{Bye, Notifies, Profile, Refer, UuiEncoding, UuiPlace};
 pub use types::{
-    Account, Admin, Agent, AnswerWhen, Api, ApiKey, Codec, Config, Credentials, Digest,
-    DigestAlgorithm, Handback, Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol,
-    ReferPolicy, Require, ReturnTarget, Secret, Sip, SipTls, Step, Store, TlsVersion, Tone,
-    Transcribe, Transfer, Trunk, Unauthenticated,
+    Account, Admin, Agent, AnswerWhen, Api, ApiKey, AudioHook, ClientCertificate, Codec,
+    ComfortPrompt, Config, Credentials, Digest, DigestAlgorithm, Handback, HookProtocol, Limits,
+    Listener, Media, Node, OutboundAuth, PortRange, Protocol, ReferPolicy, Require, ReturnTarget,
+    Secret, Sip, SipTls, Step, Store, TlsVersion, Tone, Transcribe, Transfer, Trunk,
+    Unauthenticated,
 };
 
 use section::{Findings, Section};

@@ -251,6 +251,20 @@ impl<'a> Section<'a> {
         Some(items.map(|item| Value::String(item.to_owned())).collect())
     }
 
+    /// One text or a list of texts; with neither, the default. The empty text is none.
+    pub(super) fn texts(&mut self, key: &str, default: &str) -> Vec<String> {
+        let one =
+            matches!(self.given.get(key), Some(Value::String(text)) if !text.starts_with('['));
+        if one || !self.given.contains_key(key) {
+            let text = self.text(key, default);
+            return Some(text)
+                .filter(|text| !text.is_empty())
+                .into_iter()
+                .collect();
+        }
+        self.words(key, &[])
+    }
+
     /// A whole number.
     pub(super) fn number(&mut self, key: &str, default: u32, allowed: RangeInclusive<u32>) -> u32 {
         let from_environment = self.is_from_environment(key);

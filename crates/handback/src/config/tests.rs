@@ -93,7 +93,7 @@ fn the_lab_is_loopback_with_the_well_known_secrets() {
         ("lab", "lab-secret")
     );
     assert_eq!(digest.algorithms[0], DigestAlgorithm::Md5);
-    assert_eq!(lab.agent.hook, "builtin:lab");
+    assert_eq!(lab.agent.hook, ["builtin:lab"]);
     let ipv6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
     assert!(
         lab.accounts[0].trunks[0]
@@ -455,7 +455,7 @@ fn hooks_are_built_in_or_websockets() {
         "",
         "builtin:nobody",
         "builtin:flow?file=x",
-        "http://x",
+        "ftp://x",
         "ws://",
         "ws://8.8.8.8/x",
         "wss://a b",
@@ -470,6 +470,37 @@ fn hooks_are_built_in_or_websockets() {
         .is_ok()
     );
     assert!(only_error("[[account]]\nid = \"a\"\nhook = \"x\"").starts_with("account[0].hook: "));
+}
+
+#[test]
+fn agents_may_be_a_list_with_webhooks_and_audiohook_and_proofs() {
+    let config = parse(
+        "[agent]\nhook = [\"wss://a/x\", \"https://b/twiml\"]\nprotocol = \"audiohook\"\n\
+         answer_when = \"hello\"\nanswer_first = true\nsubprotocol = \"agenthook.v1\"\n\
+         transcribe_url = [\"wss://c/\"]\nhmac_secret = \"s\"\ncomfort_prompt = \"none\"\n\
+         [agent.audiohook]\nstereo = true\n[[account]]\nid = \"a\"\nhook = [\"builtin:echo\"]\n\
+         transcribe = \"stop\"",
+    )
+    .unwrap()
+    .config;
+    assert_eq!(config.agent.hook, ["wss://a/x", "https://b/twiml"]);
+    assert_eq!(config.agent.transcribe_url, ["wss://c/"]);
+    assert!(config.agent.audiohook.stereo);
+    let own = config.accounts[0].hook.as_deref();
+    assert_eq!(own, Some(&["builtin:echo".to_owned()][..]));
+    assert!(config.accounts[0].transcribe.is_some());
+}
+
+#[test]
+fn proofs_that_cannot_be_given_are_named() {
+    let problem = |line: &str| only_error(&format!("[agent]\n{line}"));
+    assert!(problem("token = \"a\"\njwt_secret = \"b\"").starts_with("agent.jwt_secret: "));
+    assert!(problem("subprotocol = \"a b\"").starts_with("agent.subprotocol: "));
+    assert!(problem("client_cert_file = \"x\"").starts_with("agent.client_key_file: "));
+    assert!(problem("ca_file = \"/nowhere.pem\"").starts_with("agent.ca_file: "));
+    assert!(problem("comfort_prompt = \"/no.wav\"").starts_with("agent.comfort_prompt: "));
+    let audiohook = "[agent.audiohook]\nclient_secret = \"!\"";
+    assert!(only_error(audiohook).starts_with("agent.audiohook.client_secret: "));
 }
 
 #[test]

@@ -4,10 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use call_control::transfer::{AccountId, ReturnType, TransferType};
+use call_control::transfer::{AccountId, ReturnType};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
+pub use super::agent_types::{
+    Agent, AnswerWhen, AudioHook, ClientCertificate, ComfortPrompt, HookProtocol, Transcribe,
+};
 use super::profile::Profile;
 
 /// The whole configuration, checked.
@@ -276,55 +279,6 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
-/// `[agent]`: the voice agent and how it is reached.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Agent {
-    /// `builtin:NAME` with its options, `ws://…`, `wss://…`.
-    pub hook: String,
-    /// How long reaching it may take.
-    pub connect_timeout: Duration,
-    /// How long reaching it again may take.
-    pub reconnect_timeout: Duration,
-    /// What of the agent must be there before the call is answered.
-    pub answer_when: AnswerWhen,
-    /// Whether the call is answered before the agent is reached.
-    pub answer_first: bool,
-    /// Whether 180 is sent before the answer.
-    pub ringing: bool,
-    /// Whether `ws://` may leave private networks.
-    pub allow_plaintext: bool,
-    /// Where both sides' audio goes after an INVITE return; none is the hook itself.
-    pub transcribe_url: Option<String>,
-    /// Whether audio goes on to the agent after an INVITE return.
-    pub transcribe: Transcribe,
-    /// The WebSocket subprotocol to ask for.
-    pub subprotocol: Option<String>,
-    /// The bearer token for the hook.
-    pub token: Option<Secret>,
-    /// Who takes the caller when the agent closes cleanly without completing.
-    pub closed_without_complete: TransferType,
-}
-
-/// What of the agent must be there before the call is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerWhen {
-    /// The open socket.
-    Connected,
-    /// Its `hook.hello`.
-    Hello,
-    /// Its first audio.
-    Media,
-}
-
-/// What happens to the audio after an INVITE return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transcribe {
-    /// Both sides go to the agent.
-    Transcribe,
-    /// Nothing does.
-    Stop,
-}
-
 /// `[[account]]`: a customer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
@@ -343,7 +297,9 @@ pub struct Account {
     /// The account's own fallback.
     pub fallback: Option<Vec<Step>>,
     /// The account's own agent.
-    pub hook: Option<String>,
+    pub hook: Option<Vec<String>>,
+    /// The account's own rule for audio after an INVITE return.
+    pub transcribe: Option<Transcribe>,
     /// Whether calls are recorded.
     pub recording: bool,
     /// `[[account.api_key]]`

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::profile::Profile;
 use super::{
-    AnswerWhen, Codec, DigestAlgorithm, Listener, PortRange, Protocol, ReferPolicy, Require,
-    ReturnTarget, Step, TlsVersion, Tone, Transcribe, Unauthenticated,
+    AnswerWhen, Codec, DigestAlgorithm, HookProtocol, Listener, PortRange, Protocol, ReferPolicy,
+    Require, ReturnTarget, Step, TlsVersion, Tone, Transcribe, Unauthenticated,
 };
 
 /// A text with a meaning: how it is read and how it is written.
@@ -51,6 +51,7 @@ words!(Require { "any" => Require::Any, "all" => Require::All });
 words!(ReferPolicy { "allowed" => ReferPolicy::Allowed, "always" => ReferPolicy::Always });
 words!(Tone { "eu" => Tone::Eu, "us" => Tone::Us, "none" => Tone::None });
 words!(Transcribe { "transcribe" => Transcribe::Transcribe, "stop" => Transcribe::Stop });
+words!(HookProtocol { "twilio" => HookProtocol::Twilio, "audiohook" => HookProtocol::AudioHook });
 words!(AnswerWhen { "connected" => AnswerWhen::Connected, "hello" => AnswerWhen::Hello, "media" => AnswerWhen::Media });
 words!(TlsVersion { "1.2" => TlsVersion::V12, "1.3" => TlsVersion::V13 });
 words!(Unauthenticated { "answer" => Unauthenticated::Answer, "silence" => Unauthenticated::Silence });

@@ -117,13 +117,11 @@ fn start(
         phase: "arriving",
     });
     let limit = usize::try_from(rules.config.limits.calls).unwrap_or(usize::MAX);
-    if !shared
-        .live
-        .admit(call_id, CallHandle::new(orders_in, snapshot), limit)
-    {
+    let agent = identity::agent_facts(invitation, &snapshots.borrow());
+    let handle = CallHandle::new(orders_in, snapshot, agent.token.clone());
+    if !shared.live.admit(call_id, handle, limit) {
         return None;
     }
-    let agent = identity::agent_facts(invitation, &snapshots.borrow());
     let call = Call::new(now, facts, trunk.policy.clone());
     let mailbox = Mailbox {
         leg_events: leg_events.clone(),

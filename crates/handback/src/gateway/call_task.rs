@@ -1,14 +1,15 @@
 //! The task that owns one call: it carries what happens to the machine, and what the machine wants
 //! to the planes. It decides nothing.
 
+mod agent;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_hook::{Agent, AgentEvent, AgentInput, CallFacts};
+use agent_hook::{Agent, CallFacts, ConnectError};
 use call_control::{
-    AgentRequest, AgentSaid, Call, Hop, Input, MediaRequest, MediaSaid, Output, StoreReply,
-    StoreRequest,
+    AgentSaid, Call, Hop, Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest,
 };
 use media_bridge::{MediaCommand, MediaError, MediaEvent, MediaHandle};
 use media_core::Side;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use super::beside::Beside;
 use super::directory::{Trunk, TrunkSlot};
 use super::families::Target;
 use super::live_calls::{Order, Snapshot, phase_name};
@@ -48,6 +50,7 @@ pub(super) struct CallTask {
     media: Media,
     /// Connected and not yet attached.
     agent: Option<Box<dyn Agent>>,
+    beside: Beside,
     lookups: JoinSet<Found>,
     arrived_at: timebase::UnixMillis,
     /// The last leg that was placed, and where.
@@ -81,7 +84,7 @@ impl Drop for Listed {
 /// What a look-up found.
 enum Found {
     Store(StoreReply),
-    Agent(Result<Box<dyn Agent>, String>),
+    Agent(Result<Box<dyn Agent>, ConnectError>),
     Media(Result<MediaHandle, MediaError>),
     Target(Result<std::net::SocketAddr, MediaError>),
     Hops(Result<Vec<Hop>, String>),
@@ -114,6 +117,7 @@ impl CallTask {
             mailbox,
             media,
             agent: None,
+            beside: Beside::default(),
             lookups,
             arrived_at: timebase::wall_now(),
             placed: None,
@@ -157,6 +161,7 @@ impl CallTask {
         while !self.call.is_ended() {
             self.step().await;
             self.perform_outputs(&mut facts).await;
+            self.beside.transcript.write(&self.shared.store, &facts);
             let phase = phase_name(self.call.phase());
             snapshots.send_if_modified(|snapshot| {
                 let changed = snapshot.phase != phase;
@@ -164,6 +169,7 @@ impl CallTask {
                 changed
             });
         }
+        self.beside.transcript.write_now(&self.shared.store, &facts);
     }
 
     /// Waits for one thing to happen and tells the machine.
@@ -182,10 +188,10 @@ impl CallTask {
             }
             Some(Ok(found)) = self.lookups.join_next() => self.found(found),
             Some(event) = self.media.events.recv() => self.media_event(event),
-            Some(order) = self.mailbox.orders.recv() => self.feed(match order {
-                Order::HangUp => Input::HangUp,
-                Order::HandBack(why) => Input::HandBack(why),
-            }),
+            Some(order) = self.mailbox.orders.recv() => {
+                let input = self.beside.ordered(order);
+                self.feed(input);
+            }
             () = until(deadline) => self.call.handle_timeout(self.now()),
         }
     }
@@ -202,10 +208,11 @@ impl CallTask {
         let input = match found {
             Found::Store(reply) => Input::Store(reply),
             Found::Agent(Ok(agent)) => {
+                self.beside.stream = agent.stream().map(str::to_owned);
                 self.agent = Some(agent);
                 Input::Agent(AgentSaid::Connected)
             }
-            Found::Agent(Err(why)) => Input::Agent(AgentSaid::NotReached(why)),
+            Found::Agent(Err(error)) => Input::Agent(agent_words::not_connected(&error)),
             Found::Media(opened) => Input::Media(self.media_opened(opened)),
             Found::Target(Ok(address)) => Input::Media(MediaSaid::Opened {
                 side: Side::Target,
@@ -274,12 +281,6 @@ impl CallTask {
         }
     }
 
-    fn agent_event(&mut self, event: AgentEvent) {
-        if let Some(said) = agent_words::said(event) {
-            self.feed(Input::Agent(said));
-        }
-    }
-
     async fn perform_outputs(&mut self, facts: &mut CallFacts) {
         while let Some(output) = self.call.poll_output() {
             match output {
@@ -329,70 +330,6 @@ impl CallTask {
             .spawn(async move { Found::Store(write.await) }.in_current_span());
     }
 
-    fn agent_request(&mut self, facts: &mut CallFacts, request: AgentRequest) {
-        match request {
-            AgentRequest::Connect { transfer, resume } => {
-                let policy = &self.trunk.policy;
-                let again = resume.is_some();
-                let within = if again {
-                    policy.reconnect_timeout
-                } else {
-                    policy.connect_timeout
-                };
-                facts
-                    .conversation
-                    .clone_from(&transfer.registered.external_conversation_id);
-                facts.input = transfer.registered.input.clone().unwrap_or_default();
-                facts.resume = again;
-                facts.checkpoint = resume;
-                let (hooks, facts) = (self.trunk.hooks.clone(), facts.clone());
-                let connect = async move {
-                    let connected = hooks.connect(&facts, within).await;
-                    Found::Agent(connected.map_err(|error| error.to_string()))
-                };
-                self.lookups.spawn(connect.in_current_span());
-            }
-            AgentRequest::Attach => self.attach_agent(),
-            AgentRequest::Stop => self.stop_agent(),
-            AgentRequest::Completed { id, error } => {
-                let accepted = error.is_none();
-                self.tell_agent(AgentInput::Completed {
-                    id,
-                    accepted,
-                    error,
-                });
-            }
-            AgentRequest::Phase(phase) => self.tell_agent(agent_words::phase(phase)),
-            AgentRequest::TransferFailed { status } => {
-                self.tell_agent(agent_words::transfer_failed(status));
-            }
-        }
-    }
-
-    fn attach_agent(&mut self) {
-        let (Some(agent), Some(media)) = (self.agent.take(), &self.media.handle) else {
-            return;
-        };
-        if media.attach(agent).is_err() {
-            let reason = "the media loop is busy".to_owned();
-            self.feed(Input::Agent(AgentSaid::Closed {
-                clean: false,
-                reason,
-            }));
-        }
-    }
-
-    fn stop_agent(&mut self) {
-        if let Some(mut agent) = self.agent.take() {
-            agent.handle_input(self.now(), AgentInput::Stop);
-        }
-        self.tell_agent(AgentInput::Stop);
-    }
-
-    fn tell_agent(&self, input: AgentInput<'static>) {
-        self.media_command(MediaCommand::Agent(input));
-    }
-
     fn media_command(&self, command: MediaCommand) {
         if let Some(media) = &self.media.handle
             && media.send(command).is_err()
@@ -420,6 +357,9 @@ impl CallTask {
                 if let Some(command) = media_words::command(request) {
                     self.media_command(command);
                 }
+            }
+            MediaRequest::Comfort => {
+                self.media_command(MediaCommand::Comfort(self.trunk.comfort.clone()));
             }
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use agent_hook::{HookConfig, HookError, Hooks};
+use agent_hook::{HookError, Hooks};
+use bytes::Bytes;
 use call_control::transfer::{AccountId, NewTransfer, ReturnCredentials};
 use call_control::{ByeRule, Fallback, Notifies, Peer, Policy};
 use ipnet::IpNet;
@@ -16,7 +17,7 @@ use sip_core::{
 };
 use transfer_api::{Account, Accounts, AccountsError, ApiKey, ReturnTarget, TargetRules};
 
-use super::outward;
+use super::{hook_config, outward};
 use crate::config::{
     self, Bye, Config, DigestAlgorithm, Profile, Refer, ReferPolicy, Require, Step,
 };
@@ -37,6 +38,8 @@ pub(super) struct Trunk {
     pub(super) name: String,
     pub(super) policy: Policy,
     pub(super) hooks: Hooks,
+    /// What a caller hears whose agent is away, µ-law at 8 kHz.
+    pub(super) comfort: Bytes,
     pub(super) targets: TargetRules,
     pub(super) outbound_proxy: Option<String>,
     pub(super) profile: Profile,
@@ -114,8 +117,9 @@ impl Directory {
             before.trunks.iter().map(keyed).collect()
         });
         let mut trunks = Vec::new();
+        let comfort = hook_config::comfort(&config.agent.comfort_prompt);
         for account in &config.accounts {
-            let hooks = Hooks::new(hook_config(config, account))?;
+            let hooks = Hooks::new(hook_config::hook_config(config, account))?;
             let targets = targets(account);
             for trunk in &account.trunks {
                 let key = (account.id.clone(), trunk.name.clone());
@@ -123,6 +127,7 @@ impl Directory {
                     name: trunk.name.clone(),
                     policy: policy(config, account, trunk),
                     hooks: hooks.clone(),
+                    comfort: comfort.clone(),
                     targets: targets.clone(),
                     outbound_proxy: trunk.outbound_proxy.clone(),
                     profile: trunk.profile.clone(),
@@ -255,7 +260,9 @@ fn policy(config: &Config, account: &config::Account, trunk: &config::Trunk) -> 
         connect_timeout: config.agent.connect_timeout,
         reconnect_timeout: config.agent.reconnect_timeout,
         closed_without_complete: config.agent.closed_without_complete,
-        transcribe: match config.agent.transcribe {
+        answer_first: config.agent.answer_first,
+        agent_lost: config.agent.agent_lost,
+        transcribe: match account.transcribe.unwrap_or(config.agent.transcribe) {
             config::Transcribe::Transcribe => true,
             config::Transcribe::Stop => false,
         },
@@ -288,24 +295,6 @@ const fn fallback_step(step: Step) -> Fallback {
         Step::Refer => Fallback::Return(ReturnType::Refer),
         Step::Invite => Fallback::Return(ReturnType::Invite),
         Step::Agent => Fallback::Agent,
-    }
-}
-
-fn hook_config(config: &Config, account: &config::Account) -> HookConfig {
-    HookConfig {
-        urls: vec![
-            account
-                .hook
-                .clone()
-                .unwrap_or_else(|| config.agent.hook.clone()),
-        ],
-        token: config
-            .agent
-            .token
-            .as_ref()
-            .map(|token| token.expose().to_owned()),
-        allow_plaintext: config.agent.allow_plaintext,
-        ..HookConfig::default()
     }
 }
 

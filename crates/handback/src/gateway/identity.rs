@@ -69,6 +69,7 @@ pub(super) fn agent_facts(invitation: &Invitation, snapshot: &Snapshot) -> CallF
         earlier: Vec::new(),
         headers: told::headers(&invitation.request),
         bodies: told::bodies(&invitation.bodies),
+        sessions: Default::default(),
     }
 }
 

@@ -3,22 +3,34 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use agent_hook::HookToken;
+
 use call_control::Phase;
-use call_control::transfer::{AccountId, TransferId};
+use call_control::transfer::{AccountId, OutputContext, TransferId};
 use dashmap::DashMap;
+use subtle::ConstantTimeEq;
 use timebase::UnixMillis;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use transfer_api::{CallOrder, LiveCall, TrunkShown};
 
 use super::shared::Shared;
 
-/// What an operator asks of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an operator, or an agent beside its link, asks of a call.
+#[derive(Debug)]
 pub enum Order {
     /// Hang up on both sides.
     HangUp,
     /// Hand the call back as if its agent were lost.
     HandBack(&'static str),
+    /// The agent is done, without a result.
+    AgentHangUp,
+    /// The agent's result.
+    Complete {
+        /// The result.
+        output: Box<OutputContext>,
+        /// Told whether it counts, and if not, why.
+        answer: oneshot::Sender<Result<(), String>>,
+    },
 }
 
 /// What a call is doing, for those who look.
@@ -49,14 +61,38 @@ pub struct Snapshot {
 pub struct CallHandle {
     orders: mpsc::Sender<Order>,
     snapshot: watch::Receiver<Snapshot>,
+    /// The secret by which the agent names this call beside its link.
+    token: HookToken,
+    account_sid: Arc<str>,
 }
 
 impl CallHandle {
-    pub(super) const fn new(
+    pub(super) fn new(
         orders: mpsc::Sender<Order>,
         snapshot: watch::Receiver<Snapshot>,
+        token: HookToken,
     ) -> Self {
-        Self { orders, snapshot }
+        let account_sid = agent_hook::account_sid(&snapshot.borrow().account).into();
+        Self {
+            orders,
+            snapshot,
+            token,
+            account_sid,
+        }
+    }
+
+    /// Whether a secret is that of this call's agent; compared in constant time.
+    pub(super) fn is_token(&self, given: &str) -> bool {
+        self.token
+            .expose()
+            .as_bytes()
+            .ct_eq(given.as_bytes())
+            .into()
+    }
+
+    /// The accountSid that the agent was told.
+    pub(super) fn account_sid(&self) -> &str {
+        &self.account_sid
     }
 
     /// Posts an order; false if the call is over or has one waiting.
@@ -76,6 +112,8 @@ impl CallHandle {
 #[derive(Debug, Default)]
 pub struct LiveCalls {
     by_call: DashMap<String, CallHandle>,
+    /// The gateway's ids of the calls by their callSid.
+    by_sid: DashMap<String, String>,
     count: AtomicUsize,
 }
 
@@ -88,6 +126,8 @@ impl LiveCalls {
                 (count < limit).then_some(count + 1)
             });
         if counted.is_ok() {
+            self.by_sid
+                .insert(agent_hook::call_sid(&call), call.clone());
             self.by_call.insert(call, handle);
         }
         counted.is_ok()
@@ -95,6 +135,7 @@ impl LiveCalls {
 
     pub(super) fn remove(&self, call: &str) {
         if self.by_call.remove(call).is_some() {
+            self.by_sid.remove(&agent_hook::call_sid(call));
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -115,6 +156,12 @@ impl LiveCalls {
     #[must_use]
     pub fn get(&self, call: &str) -> Option<CallHandle> {
         self.by_call.get(call).map(|handle| handle.clone())
+    }
+
+    /// The handle of the call that agents know by a callSid.
+    pub(super) fn by_sid(&self, sid: &str) -> Option<CallHandle> {
+        let call = self.by_sid.get(sid)?.clone();
+        self.get(&call)
     }
 
     /// Handles of all calls.

@@ -3,10 +3,14 @@
 use call_control::MediaRequest;
 use media_bridge::MediaCommand;
 
-/// The command of a request; none of those that open and close, or want an answer.
+/// The command of a request; none of those that open and close, want an
+/// answer, or a prompt that the trunk knows.
 pub(super) const fn command(request: &MediaRequest) -> Option<MediaCommand> {
     Some(match *request {
-        MediaRequest::Open { .. } | MediaRequest::Ask | MediaRequest::Close => return None,
+        MediaRequest::Open { .. }
+        | MediaRequest::Ask
+        | MediaRequest::Comfort
+        | MediaRequest::Close => return None,
         MediaRequest::Connect { side, media } => MediaCommand::Connect { side, media },
         MediaRequest::Disconnect { side } => MediaCommand::Disconnect(side),
         MediaRequest::Pressed {

@@ -3,10 +3,14 @@
 mod admin;
 mod admission;
 mod agent_words;
+mod beside;
 mod call_task;
 mod dial;
 mod directory;
 mod families;
+mod history;
+mod hook_api;
+mod hook_config;
 mod http;
 mod identity;
 mod live_calls;
@@ -16,6 +20,7 @@ mod record;
 mod shared;
 mod store_writes;
 mod told;
+mod transcript;
 mod trunk_health;
 
 use std::io;
@@ -140,7 +145,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let sip = run_sip(sockets, &shared, config, tls);
     own.send_replace(Arc::new(own_addresses(&sip, config)));
 
-    let (api_address, api_router) = (local_address(&api)?, transfer_api::router(state));
+    let (api_address, api_router) = (local_address(&api)?, hook_api::beside(state, &shared));
     let (admin_router, orders) = admin::router(&shared);
     let trunks = tokio::spawn(trunk_health::watch(Arc::clone(&shared), rules.subscribe()));
     Ok(Gateway {

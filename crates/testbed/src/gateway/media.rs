@@ -101,6 +101,9 @@ impl Gateway {
                 }
             }
             MediaRequest::Close => self.seats[seat].media.sounding = None,
+            MediaRequest::Comfort => {
+                session.handle_input(now, ToSession::Comfort(Bytes::new()));
+            }
             MediaRequest::Open { .. } | MediaRequest::Ask => {}
         }
         self.carry(now, seat);

@@ -61,6 +61,8 @@ pub(super) struct Agent {
     link: u32,
     attached: u32,
     stopped: Option<Now>,
+    /// Its link closed by itself, and it was not called back since.
+    gone: bool,
 }
 
 impl Gateway {
@@ -102,6 +104,7 @@ impl Gateway {
             | MediaRequest::Disconnect { .. }
             | MediaRequest::Clear
             | MediaRequest::Pressed { .. }
+            | MediaRequest::Comfort
             | MediaRequest::Tone(_) => {}
         }
         self.sound(now, seat, request);
@@ -170,13 +173,13 @@ impl Gateway {
                     self.says(now + Duration::from_millis(500), seat, completion(true));
                 }
             }
-            AgentRequest::TransferFailed { .. } => {
+            AgentRequest::Phase(AgentPhase::Agent, _) => {
                 self.host.note("agent has the call again");
                 self.says(now + Duration::from_secs(1), seat, completion(true));
             }
-            AgentRequest::Phase(
-                AgentPhase::Agent | AgentPhase::HandingBack | AgentPhase::Bridged,
-            ) => {}
+            AgentRequest::TransferResult { .. }
+            | AgentRequest::Listen
+            | AgentRequest::Phase(AgentPhase::HandingBack | AgentPhase::Bridged, _) => {}
             AgentRequest::Stop => {
                 self.host.tell(Fact::Agent { seat, lost: false });
                 self.seats[seat].agent.stopped.get_or_insert(now);
@@ -193,7 +196,13 @@ impl Gateway {
         };
         let agent = &mut self.seats[seat].agent;
         agent.link += 1;
+        // Called back after its link was closed with a hand-back: if it is not reached, the call
+        // makes a result of its own.
         agent.stopped = None;
+        let called_back = !std::mem::take(&mut agent.gone) && resume.is_some();
+        if called_back && !matches!(connects, Connects::After(_)) {
+            self.host.tell(Fact::Completion { seat });
+        }
         match connects {
             Connects::After(after) => self.says(now + after, seat, AgentSaid::Connected),
             Connects::FailsAfter(after) => {
@@ -237,7 +246,10 @@ impl Gateway {
             AgentSaid::Update(_) => ("agent updates", false),
             AgentSaid::Complete { .. } => ("agent completes", false),
             AgentSaid::Press { .. } => ("agent presses keys", false),
-            AgentSaid::Closed { .. } => ("agent gone", false),
+            AgentSaid::Closed { .. } | AgentSaid::HungUp => ("agent gone", false),
+            AgentSaid::Refused(_) => ("agent refuses", true),
+            AgentSaid::Hello { .. } => ("agent says hello", false),
+            AgentSaid::Stalled => ("agent stalls", false),
         };
         if link != agent.link || silenced && !attempt {
             return;
@@ -250,6 +262,7 @@ impl Gateway {
         if let AgentSaid::Closed { clean: false, .. } = said {
             let lost = self.seats[seat].agent.stopped.is_none();
             self.host.tell(Fact::Agent { seat, lost });
+            self.seats[seat].agent.gone = true;
         }
         self.feed(now, seat, Input::Agent(said));
     }

@@ -82,6 +82,8 @@ pub(super) fn policy(plan: &CallPlan) -> Policy {
         ringing: plan.ringing,
         connect_timeout: Duration::from_secs(5),
         reconnect_timeout: Duration::from_secs(5),
+        answer_first: false,
+        agent_lost: TransferType::Agent,
         closed_without_complete: TransferType::System,
         transcribe: true,
         media_timeout: Duration::from_secs(30),

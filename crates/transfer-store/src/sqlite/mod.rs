@@ -1,5 +1,6 @@
 //! The store in SQLite: write-ahead log, `synchronous = FULL`, one writer with group commit, a few readers.
 
+mod conversation;
 mod lists;
 mod rows;
 mod sql;

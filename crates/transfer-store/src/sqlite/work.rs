@@ -7,7 +7,7 @@ use timebase::UnixMillis;
 use tracing::error;
 
 use super::rows::{BadColumn, NewRow, Row, status};
-use super::{lists, sql};
+use super::{conversation, lists, sql};
 use crate::records::CallRecord;
 use crate::types::{Claim, Completion, Fence, Release, Swept};
 use crate::vault::EncryptionKey;
@@ -42,6 +42,10 @@ pub(super) enum Work {
         horizon: UnixMillis,
     },
     Record(Box<CallRecord>),
+    Transcript {
+        key: Key,
+        transcript: String,
+    },
     /// Nothing but the transaction itself: whether the database takes writes.
     Probe,
 }
@@ -113,6 +117,13 @@ impl Work {
             Self::Sweep { now, horizon } => sweep(db, *now, *horizon).await.map(Done::Swept),
             Self::Record(record) => {
                 lists::record(db, record).await?;
+                Ok(Done::Recorded)
+            }
+            Self::Transcript {
+                key: at,
+                transcript,
+            } => {
+                conversation::put(db, at, transcript).await?;
                 Ok(Done::Recorded)
             }
             Self::Probe => Ok(Done::Probed),

@@ -12,7 +12,7 @@ use timebase::Now;
 
 use super::super::{Call, State, TargetLeg, reasons};
 use super::{Refused, StepState};
-use crate::io::{AgentPhase, AgentRequest, Hop, MediaRequest, Output};
+use crate::io::{AgentPhase, AgentRequest, Hop, MediaRequest, Output, TransferProgress};
 use crate::media_leg::MediaLeg;
 use crate::outcome::{Ender, StepResult};
 
@@ -76,6 +76,7 @@ impl Call {
         }
         self.outputs.push_back(Output::Resolve { uri });
         self.media(MediaRequest::Open { side: Side::Target });
+        self.tell_result(TransferProgress::Trying, None);
     }
 
     fn dialing(&mut self) -> Option<&mut Dialing> {
@@ -255,10 +256,21 @@ impl Call {
         self.connect_media(now, Side::Target);
         self.media(MediaRequest::Tone(None));
         self.media(MediaRequest::Bridge(true));
-        if self.policy.transcribe {
-            self.agent_phase(AgentPhase::Bridged);
-        } else if std::mem::take(&mut self.agent_attached) {
-            self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+        self.tell_result(TransferProgress::Answered, Some(200));
+        self.let_agent_listen();
+    }
+
+    /// Both parties' audio goes to the agent: on its own link if it asked for that, else on one
+    /// that only listens.
+    fn let_agent_listen(&mut self) {
+        let listens = self.agent_attached && self.hello.is_some_and(|hello| hello.tracks);
+        match (self.policy.transcribe, listens) {
+            (true, true) => self.agent_phase(AgentPhase::Bridged, Some(ReturnType::Invite)),
+            (true, false) => self.listen(),
+            (false, _) if std::mem::take(&mut self.agent_attached) => {
+                self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+            }
+            (false, _) => {}
         }
     }
 

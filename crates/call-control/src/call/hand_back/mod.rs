@@ -16,7 +16,7 @@ use timebase::Now;
 
 use super::talk::Talk;
 use super::{Call, State, reasons};
-use crate::io::{AgentPhase, AgentRequest, MediaRequest, Output};
+use crate::io::{AgentPhase, AgentRequest, MediaRequest, Output, TransferProgress};
 use crate::outcome::{Cause, HandedBack, Outcome, Step, StepResult};
 use crate::policy::Fallback;
 use crate::transfer::ReturnType;
@@ -130,7 +130,8 @@ impl Call {
             self.media(MediaRequest::Clear);
             self.media(MediaRequest::Tone(self.policy.tone));
             self.watch_media();
-            self.agent_phase(AgentPhase::HandingBack);
+            self.agent_phase(AgentPhase::HandingBack, Some(method));
+            self.stop_agent_unless_needed();
         }
         self.next_step(now);
     }
@@ -161,11 +162,57 @@ impl Call {
         tel_as_sip(uri, host)
     }
 
-    fn agent_phase(&mut self, phase: AgentPhase) {
+    fn agent_phase(&mut self, phase: AgentPhase, method: Option<ReturnType>) {
         if self.agent_attached {
             self.outputs
-                .push_back(Output::Agent(AgentRequest::Phase(phase)));
+                .push_back(Output::Agent(AgentRequest::Phase(phase, method)));
         }
+    }
+
+    /// News of the hand-back for an agent that knows what they mean.
+    pub(super) fn tell_result(&mut self, progress: TransferProgress, status: Option<u16>) {
+        if self.agent_attached && self.hello.is_some() {
+            self.outputs
+                .push_back(Output::Agent(AgentRequest::TransferResult {
+                    progress,
+                    status,
+                }));
+        }
+    }
+
+    /// Only an agent that said hello is kept on its link during a hand-back: for a fall-back to it,
+    /// or to listen to the bridged call.
+    fn stop_agent_unless_needed(&mut self) {
+        let State::HandingBack(hand_back) = &self.state else {
+            return;
+        };
+        let listens = self.policy.transcribe && self.hello.is_some_and(|hello| hello.tracks);
+        let dialing = matches!(hand_back.step, StepState::Dialing(_));
+        let needed = dialing && listens
+            || hand_back.plan.iter().any(|next| match next {
+                Fallback::Agent => self.chains < MOST_CHAINS,
+                Fallback::Return(ReturnType::Invite) => listens,
+                Fallback::Return(ReturnType::Bye | ReturnType::Refer) => false,
+            });
+        if self.agent_attached && !(needed && self.hello.is_some()) {
+            self.agent_attached = false;
+            self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+        }
+    }
+
+    /// The link that listens to a bridged call is lost: another takes its place.
+    pub(super) fn listen_again(&mut self) {
+        if let State::HandingBack(hand_back) = &self.state
+            && hand_back.is_bridged()
+            && self.policy.transcribe
+        {
+            self.listen();
+        }
+    }
+
+    fn listen(&mut self) {
+        self.agent_attached = true;
+        self.outputs.push_back(Output::Agent(AgentRequest::Listen));
     }
 
     /// Takes the next entry of the plan that has not been tried and can be.
@@ -177,7 +224,7 @@ impl Call {
             return;
         };
         hand_back.step = StepState::Choosing;
-        let agent_can = self.agent_attached && self.chains < MOST_CHAINS && now < hand_back.until;
+        let agent_can = !self.agent_given_up && self.chains < MOST_CHAINS && now < hand_back.until;
         let next = loop {
             match hand_back.plan.pop_front() {
                 Some(Fallback::Return(method)) if hand_back.tried(method) => {}
@@ -204,12 +251,18 @@ impl Call {
         let steps = hand_back.steps.clone();
         self.diary.chain_failed(steps);
         self.diary.note(now, "back to the agent");
-        self.state = State::WithAgent(Talk::new(until));
         self.media(MediaRequest::Tone(None));
+        if self.agent_attached {
+            self.state = State::WithAgent(Talk::new(until));
+            self.agent_phase(AgentPhase::Agent, None);
+        } else {
+            let give_up = now + self.policy.reconnect_timeout;
+            self.state = State::WithAgent(Talk::again(until, give_up));
+            self.owed_result = Some(status);
+            self.media(MediaRequest::Comfort);
+            self.connect_agent(now, true);
+        }
         self.watch_media();
-        self.outputs
-            .push_back(Output::Agent(AgentRequest::TransferFailed { status }));
-        self.agent_phase(AgentPhase::Agent);
     }
 
     fn begin_step(&mut self, method: ReturnType, step: StepState) {
@@ -255,6 +308,7 @@ impl Call {
         tracing::debug!(result = result.name(), status, "hand-back step failed");
         self.diary.note(now, format!("step {}", result.name()));
         self.note(result, status);
+        self.tell_result(TransferProgress::Failed, status);
         self.next_step(now);
     }
 

@@ -7,9 +7,9 @@ use timebase::Now;
 
 use super::super::{Call, State, reasons};
 use super::StepState;
-use crate::io::MediaRequest;
+use crate::io::{MediaRequest, TransferProgress};
 use crate::outcome::{Fragment, Step, StepResult};
-use crate::policy::{ByeRule, Fallback, Notifies};
+use crate::policy::{ByeRule, Notifies};
 use crate::transfer::ReturnType;
 
 /// The final answer to a REFER.
@@ -78,22 +78,7 @@ impl Call {
         headers.extend(self.facts.on_refer.iter().cloned());
         let target = self.refer_target(target);
         self.command(self.caller.id, Command::Refer { target, headers });
-    }
-
-    /// The agent's link stays only for a fall-back to the agent, or to listen to a bridged call.
-    fn stop_agent_unless_needed(&mut self) {
-        let State::HandingBack(hand_back) = &self.state else {
-            return;
-        };
-        let needed = hand_back.plan.iter().any(|next| match next {
-            Fallback::Agent | Fallback::Return(ReturnType::Invite) => true,
-            Fallback::Return(ReturnType::Bye | ReturnType::Refer) => false,
-        });
-        if !needed && self.agent_attached {
-            self.agent_attached = false;
-            self.outputs
-                .push_back(crate::io::Output::Agent(crate::io::AgentRequest::Stop));
-        }
+        self.tell_result(TransferProgress::Trying, None);
     }
 
     fn referring(&mut self) -> Option<&mut Referring> {
@@ -190,7 +175,8 @@ impl Call {
                 self.note(StepResult::AcceptedUnknown, None);
                 self.handed_back(now, reasons::completed());
             }
-            (Some(_) | None, false) => {}
+            (Some(status), false) => self.tell_result(TransferProgress::Trying, Some(status)),
+            (None, false) => {}
         }
     }
 
@@ -257,6 +243,7 @@ impl Call {
     /// The peer says that it worked: BYE follows if the peer has not sent its own by then.
     fn referred(&mut self, now: Now, status: u16) {
         self.note(StepResult::Succeeded, Some(status));
+        self.tell_result(TransferProgress::Answered, Some(status));
         let bye_at = match self.policy.peer.bye {
             ByeRule::Ours | ByeRule::OursAtOnce => now + self.policy.refer_bye_after,
             ByeRule::Theirs { patience } => now + patience.max(self.policy.refer_bye_after),

@@ -8,8 +8,8 @@ use super::world::{
     ANSWER, CALLER, RETURN_URI, SECOND_TARGET, TARGET, World, complete, ended, hop, leg, policy,
     port,
 };
-use crate::io::{Input, MediaSaid, Output, StoreReply};
-use crate::policy::Fallback;
+use crate::io::{AgentSaid, Input, MediaSaid, Output, StoreReply};
+use crate::policy::{Fallback, Policy};
 use crate::transfer::ReturnType;
 use crate::{Outcome, Phase};
 
@@ -485,7 +485,7 @@ fn call_that_has_no_hops_left_is_not_returned_by_invite() {
     let transfer = super::world::transfer(Some(ReturnType::Invite));
     let mut world = World::claimed(facts, policy(), transfer);
     world.on(port(Side::Caller));
-    world.on(Input::Agent(crate::io::AgentSaid::Connected));
+    world.on(Input::Agent(AgentSaid::Connected));
     world.on(complete());
     world.on(Input::Media(MediaSaid::Drained));
     let wants = world.on(Input::Store(StoreReply::Completed));
@@ -495,16 +495,31 @@ fn call_that_has_no_hops_left_is_not_returned_by_invite() {
     );
 }
 
+/// A hand-back of an agent that said hello.
+fn handing_back_after_hello(
+    policy: Policy,
+    return_type: ReturnType,
+    tracks: bool,
+) -> (World, Vec<String>) {
+    let mut world = World::talking(policy, return_type);
+    world.on(Input::Agent(AgentSaid::Hello { tracks }));
+    world.on(complete());
+    world.on(Input::Media(MediaSaid::Drained));
+    let wants = world.on(Input::Store(StoreReply::Completed));
+    (world, wants)
+}
+
 #[test]
-fn agent_gets_the_call_back_where_the_fallback_says_so_and_completes_anew() {
+fn agent_that_said_hello_stays_and_gets_the_call_back_where_the_fallback_says_so() {
     let mut policy = policy();
     policy.fallback = vec![Fallback::Agent, Fallback::Return(ReturnType::Bye)];
-    let (mut world, _) = World::handing_back(policy, ReturnType::Refer);
+    let (mut world, wants) = handing_back_after_hello(policy, ReturnType::Refer, false);
+    assert!(wants.contains(&"tell agent HandingBack".to_owned()));
+    assert!(wants.contains(&"tell agent Trying None".to_owned()));
+    assert!(!wants.contains(&"stop agent".to_owned()), "{wants:?}");
     let wants = world.on(refer_answered(486));
-    assert!(
-        wants.contains(&"tell agent failed Some(486)".to_owned()),
-        "{wants:?}"
-    );
+    assert!(wants.contains(&"tell agent Failed Some(486)".to_owned()));
+    assert!(wants.contains(&"tell agent Agent".to_owned()), "{wants:?}");
     assert_eq!(world.call.phase(), Phase::WithAgent);
     assert_eq!(
         world.on(complete()),
@@ -512,7 +527,60 @@ fn agent_gets_the_call_back_where_the_fallback_says_so_and_completes_anew() {
     );
     world.on(Input::Media(MediaSaid::Drained));
     let wants = world.on(Input::Store(StoreReply::Completed));
-    assert_eq!(wants.last().unwrap(), &format!("refer {RETURN_URI}"));
+    assert!(wants.contains(&format!("refer {RETURN_URI}")), "{wants:?}");
+}
+
+#[test]
+fn plain_agent_is_stopped_with_the_hand_back_and_connected_anew_when_the_call_comes_back() {
+    let mut policy = policy();
+    policy.fallback = vec![Fallback::Agent, Fallback::Return(ReturnType::Bye)];
+    let (mut world, wants) = World::handing_back(policy, ReturnType::Refer);
+    assert!(wants.contains(&"stop agent".to_owned()), "{wants:?}");
+    let wants = world.on(refer_answered(486));
+    assert!(wants.contains(&"comfort".to_owned()), "{wants:?}");
+    assert!(wants.contains(&"connect agent again".to_owned()));
+    let wants = world.on(Input::Agent(AgentSaid::Connected));
+    assert_eq!(wants, ["attach agent"]);
+    let hello = Input::Agent(AgentSaid::Hello { tracks: false });
+    assert_eq!(world.on(hello), ["tell agent Failed Some(486)"]);
+    assert_eq!(world.on(complete())[0], "tell agent accepted");
+}
+
+#[test]
+fn socket_that_dies_during_the_hand_back_changes_nothing() {
+    let mut policy = policy();
+    policy.fallback = vec![Fallback::Agent, Fallback::Return(ReturnType::Bye)];
+    let (mut world, _) = handing_back_after_hello(policy, ReturnType::Refer, false);
+    let died = Input::Agent(AgentSaid::Closed {
+        clean: false,
+        reason: "reset".to_owned(),
+    });
+    assert_eq!(world.on(died), Vec::<String>::new());
+    assert_eq!(world.call.phase(), Phase::HandingBack);
+    let wants = world.on(refer_answered(486));
+    assert!(wants.contains(&"connect agent again".to_owned()));
+}
+
+#[test]
+fn agent_with_tracks_listens_on_its_own_link_and_another_takes_its_place_when_that_dies() {
+    let (mut world, wants) = handing_back_after_hello(policy(), ReturnType::Invite, true);
+    assert!(!wants.contains(&"stop agent".to_owned()), "{wants:?}");
+    world.on(port(Side::Target));
+    world.on(Input::Resolved(Ok(vec![hop(TARGET)])));
+    let sdp = Some(Bytes::from_static(ANSWER.as_bytes()));
+    let answered = LegEvent::Answered {
+        sdp,
+        allow_refer: true,
+    };
+    let wants = world.on(leg(TARGET, answered));
+    assert!(wants.contains(&"tell agent Answered Some(200)".to_owned()));
+    assert_eq!(wants.last().unwrap(), "tell agent Bridged");
+    let died = Input::Agent(AgentSaid::Closed {
+        clean: false,
+        reason: "reset".to_owned(),
+    });
+    assert_eq!(world.on(died), ["listen"]);
+    assert_eq!(world.call.phase(), Phase::Bridged);
 }
 
 #[test]
@@ -542,5 +610,5 @@ fn agent_hears_nothing_of_a_bridged_call_where_the_policy_says_stop() {
             allow_refer: true,
         },
     ));
-    assert_eq!(wants.last().unwrap(), "stop agent");
+    assert_eq!(wants.last().unwrap(), "bridge");
 }

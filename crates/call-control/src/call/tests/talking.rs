@@ -158,7 +158,7 @@ fn completion_after_the_hang_up_is_not_acted_on() {
 #[test]
 fn lost_agent_that_comes_back_goes_on() {
     let mut world = World::talking(policy(), ReturnType::Bye);
-    assert_eq!(world.on(lost("reset")), ["connect agent again"]);
+    assert_eq!(world.on(lost("reset")), ["comfort", "connect agent again"]);
     assert_eq!(
         world.after(Duration::from_millis(4_900)),
         Vec::<String>::new()
@@ -322,4 +322,79 @@ fn call_that_is_never_acknowledged_has_no_result_although_the_agent_completed() 
         world.outcome(Input::Store(StoreReply::Completed)),
         Outcome::NoAck
     );
+}
+
+#[test]
+fn agent_that_stalls_does_not_leave_the_caller_with_a_dead_line() {
+    let mut world = World::talking(policy(), ReturnType::Bye);
+    assert_eq!(world.on(Input::Agent(AgentSaid::Stalled)), ["comfort"]);
+    assert_eq!(world.call.phase(), Phase::WithAgent);
+    world.on(complete());
+    assert_eq!(
+        world.on(Input::Agent(AgentSaid::Stalled)),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn agent_that_ends_the_call_beside_its_link_is_drained_and_its_close_changes_nothing() {
+    let mut world = World::talking(policy(), ReturnType::Bye);
+    let wants = world.on(Input::Agent(AgentSaid::HungUp));
+    assert_eq!(wants, ["drain", "store SYSTEM"]);
+    let closed = Input::Agent(AgentSaid::Closed {
+        clean: true,
+        reason: String::new(),
+    });
+    assert_eq!(world.on(closed), Vec::<String>::new());
+    assert_eq!(world.on(complete()), ["tell agent already completed"]);
+}
+
+#[test]
+fn completion_for_an_agent_that_is_lost_counts_and_a_late_reconnection_is_stopped() {
+    let mut world = World::talking(policy(), ReturnType::Bye);
+    world.on(lost("reset"));
+    assert_eq!(
+        world.on(complete()),
+        ["tell agent accepted", "drain", "store SYSTEM"]
+    );
+    assert_eq!(world.on(Input::Agent(AgentSaid::Connected)), ["stop agent"]);
+}
+
+#[test]
+fn call_is_answered_before_its_agent_where_peers_cannot_wait() {
+    let mut policy = policy();
+    policy.answer_first = true;
+    let mut world = World::claimed(facts(), policy, transfer(Some(ReturnType::Bye)));
+    assert_eq!(
+        world.on(port(Side::Caller)),
+        ["accept", "connect Caller", "comfort"]
+    );
+    world.on(leg(CALLER, LegEvent::Confirmed { answer: None }));
+    assert_eq!(
+        world.on(Input::Agent(AgentSaid::Connected)),
+        ["attach agent"]
+    );
+    assert_eq!(world.call.phase(), Phase::WithAgent);
+}
+
+#[test]
+fn call_answered_before_its_agent_is_handed_back_when_that_is_not_reached() {
+    let mut policy = policy();
+    policy.answer_first = true;
+    let mut world = World::claimed(facts(), policy, transfer(Some(ReturnType::Bye)));
+    world.on(port(Side::Caller));
+    world.on(leg(CALLER, LegEvent::Confirmed { answer: None }));
+    let refused = Input::Agent(AgentSaid::NotReached("refused".to_owned()));
+    let output = stored_output(&mut world, refused);
+    assert_eq!(output.transfer_type, TransferType::Agent);
+    assert_eq!(output.transfer_variables["hookFailure"], json!("refused"));
+}
+
+#[test]
+fn call_that_the_agent_refuses_is_refused_with_its_status_after_the_claim_is_undone() {
+    let mut world = World::claimed(facts(), policy(), transfer(None));
+    let wants = world.on(Input::Agent(AgentSaid::Refused(486)));
+    assert!(wants.contains(&"release".to_owned()), "{wants:?}");
+    let wants = world.on(Input::Store(StoreReply::Released));
+    assert_eq!(wants[0], "refuse 486");
 }

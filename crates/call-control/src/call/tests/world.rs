@@ -54,6 +54,8 @@ pub(super) fn policy() -> Policy {
         ringing: false,
         connect_timeout: Duration::from_secs(5),
         reconnect_timeout: Duration::from_secs(5),
+        answer_first: false,
+        agent_lost: TransferType::Agent,
         closed_without_complete: TransferType::System,
         transcribe: true,
         media_timeout: Duration::from_secs(30),
@@ -226,7 +228,7 @@ impl World {
             "watch media 30",
             "tone None",
             "bridge",
-            "tell agent Bridged",
+            "listen",
         ];
         assert_eq!(wants, bridged);
         world
@@ -338,8 +340,11 @@ fn describe_agent(request: &AgentRequest) -> String {
         AgentRequest::Completed {
             error: Some(error), ..
         } => format!("tell agent {error}"),
-        AgentRequest::Phase(phase) => format!("tell agent {phase:?}"),
-        AgentRequest::TransferFailed { status } => format!("tell agent failed {status:?}"),
+        AgentRequest::Phase(phase, _) => format!("tell agent {phase:?}"),
+        AgentRequest::TransferResult { progress, status } => {
+            format!("tell agent {progress:?} {status:?}")
+        }
+        AgentRequest::Listen => "listen".to_owned(),
         AgentRequest::Stop => "stop agent".to_owned(),
     }
 }
@@ -355,6 +360,7 @@ fn describe_media(request: &MediaRequest) -> String {
         MediaRequest::Bridge(true) => "bridge".to_owned(),
         MediaRequest::Bridge(false) => "unbridge".to_owned(),
         MediaRequest::Drain => "drain".to_owned(),
+        MediaRequest::Comfort => "comfort".to_owned(),
         MediaRequest::Watch(Some(limit)) => format!("watch media {}", limit.as_secs()),
         MediaRequest::Watch(None) => "do not watch media".to_owned(),
         MediaRequest::Ask => "ask whether the caller is heard".to_owned(),

@@ -53,6 +53,7 @@ impl Talk {
                 self.outcome.transcripts.push(text);
             }
             AgentEvent::Transcript { .. } => {}
+            AgentEvent::Hello { .. } => self.tell(now, "agent says hello"),
             AgentEvent::Stalled => self.tell(now, "no sign of life from the hook"),
             AgentEvent::Closed {
                 code,

@@ -1,22 +1,27 @@
 //! The task that owns one agent's socket.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use metrics::Histogram;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::decode::{FromAgent, decode};
 use super::ignored::{Ignored, IgnoredLog};
+use super::near::Progress;
 use super::pump::Pump;
-use super::{Features, ToAgent};
-use crate::agent::{AgentEvent, AgentOutput, Phase, Track};
+use super::{Features, Heard, ToAgent, Wire};
+use crate::agent::{AgentEvent, AgentOutput};
 
 /// How often a ping is sent.
 const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// A pong that is later than this is told to the call.
+const PONG_WITHIN: Duration = Duration::from_secs(3);
 
 /// Without any frame for this long the agent is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
@@ -27,25 +32,29 @@ const FULL_AFTER: Duration = Duration::from_secs(5);
 /// How often these are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The two queues' ends at the link.
+/// The two queues' ends at the link, and what the agent has shown of itself.
 #[derive(Debug)]
-pub(super) struct Ends {
-    pub(super) from_shard: mpsc::Receiver<ToAgent>,
-    pub(super) to_shard: mpsc::Sender<AgentOutput>,
+pub(crate) struct Ends {
+    pub(crate) from_shard: mpsc::Receiver<ToAgent>,
+    pub(crate) to_shard: mpsc::Sender<AgentOutput>,
+    pub(crate) shown: watch::Sender<Progress>,
 }
 
-/// One connection to an agent, from `start` to its end.
+/// One connection to an agent, from its first messages to its end.
 #[derive(Debug)]
-pub(super) struct Link<S> {
-    pump: Pump<S>,
+pub(crate) struct Link<S, W> {
+    pump: Pump<S, W>,
     ends: Ends,
     /// Read, and waiting for room in the shard's queue; nothing more is read until then, so that
     /// TCP holds the agent back.
-    held: Option<AgentOutput>,
-    bridged: bool,
+    held: VecDeque<AgentOutput>,
     ignored: IgnoredLog,
     last_heard: Instant,
     last_ping: Instant,
+    /// The oldest ping that was not answered.
+    unanswered: Option<Instant>,
+    /// The call was told that the agent is late.
+    stalled: bool,
 }
 
 /// Why a link ended.
@@ -55,31 +64,44 @@ enum End {
     Stopped,
     /// The agent sent a close frame.
     Closed(Option<CloseFrame>),
+    /// The agent ended the stream by a message.
+    Told { clean: bool, reason: String },
     /// The connection broke or was given up.
     Broken(String),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
-    pub(super) fn new(pump: Pump<S>, ends: Ends) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
+    pub(crate) fn new(pump: Pump<S, W>, ends: Ends) -> Self {
         let now = Instant::now();
         Self {
             pump,
             ends,
-            held: None,
-            bridged: false,
+            held: VecDeque::new(),
             ignored: IgnoredLog::default(),
             last_heard: now,
             last_ping: now,
+            unanswered: None,
+            stalled: false,
         }
     }
 
-    /// Runs to the end of the connection.
-    pub(super) async fn run(mut self) {
+    /// Runs to the end of the connection and tells the shard of it.
+    pub(crate) async fn run(mut self) {
         match self.carry().await {
             End::Stopped => self.pump.say_goodbye().await,
             End::Closed(frame) => {
                 self.report(closed(frame)).await;
                 self.pump.answer_close().await;
+            }
+            End::Told { clean, reason } => {
+                let code = clean.then_some(1000);
+                self.report(AgentEvent::Closed {
+                    code,
+                    clean,
+                    reason,
+                })
+                .await;
+                self.pump.say_goodbye().await;
             }
             End::Broken(reason) => {
                 self.report(AgentEvent::Closed {
@@ -92,9 +114,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
+    /// Runs to the end of the connection, and gives the queues back unless the call is done with
+    /// them.
+    pub(crate) async fn run_once(mut self) -> Option<Ends> {
+        let end = self.carry().await;
+        tracing::debug!(
+            stream = self.pump.wire.stream(),
+            ?end,
+            "listening link over"
+        );
+        match end {
+            End::Stopped => {
+                self.pump.say_goodbye().await;
+                None
+            }
+            End::Closed(_) | End::Told { .. } => {
+                self.pump.answer_close().await;
+                Some(self.ends)
+            }
+            End::Broken(_) => Some(self.ends),
+        }
+    }
+
     async fn report(&mut self, event: AgentEvent) {
-        tracing::debug!(stream_sid = self.pump.stream_sid(), ?event, "agent gone");
-        if let Some(held) = self.held.take() {
+        tracing::debug!(stream = self.pump.wire.stream(), ?event, "agent gone");
+        while let Some(held) = self.held.pop_front() {
             let _ = self.ends.to_shard.send(held).await;
         }
         // an error means that nobody wants to know
@@ -102,6 +146,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     async fn carry(&mut self) -> End {
+        if self.pump.wire.tracks_at_start() {
+            self.hold(AgentOutput::Event(AgentEvent::Hello { tracks: true }));
+        }
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -111,12 +158,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                         return End::Stopped;
                     }
                 }
-                read = self.pump.progress(self.held.is_none()) => {
+                read = self.pump.progress(self.held.is_empty()) => {
                     if let Some(end) = self.read(read) {
                         return end;
                     }
                 }
-                open = has_room(&self.ends.to_shard), if self.held.is_some() => {
+                open = has_room(&self.ends.to_shard), if !self.held.is_empty() => {
                     if !open || !self.hand_over() {
                         self.pump.queue.push(ToAgent::Stop);
                         return End::Stopped;
@@ -151,74 +198,91 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     fn take(&mut self, message: ToAgent) {
-        match &message {
-            ToAgent::Media {
-                track: Track::Outbound,
-                ..
-            } if !self.wants_outbound() => return,
-            ToAgent::Phase { phase, .. } => self.bridged = *phase == Phase::Bridged,
-            ToAgent::Media { .. }
-            | ToAgent::Dtmf { .. }
-            | ToAgent::Mark { .. }
-            | ToAgent::TransferResult { .. }
-            | ToAgent::Completed { .. }
-            | ToAgent::Flow { .. }
-            | ToAgent::Error { .. }
-            | ToAgent::Welcome(_)
-            | ToAgent::Stop => {}
-        }
         self.pump.queue.push(message);
-    }
-
-    fn wants_outbound(&self) -> bool {
-        self.bridged && self.pump.hello.is_some_and(|features| features.tracks)
     }
 
     /// Hands over what was held, there being room; false when nobody wants it any more.
     fn hand_over(&mut self) -> bool {
-        let Some(held) = self.held.take() else {
-            return true;
-        };
-        match self.ends.to_shard.try_send(held) {
-            Ok(()) => true,
-            Err(TrySendError::Closed(_)) => false,
-            Err(TrySendError::Full(held)) => {
-                self.held = Some(held);
-                true
+        while let Some(held) = self.held.pop_front() {
+            match self.ends.to_shard.try_send(held) {
+                Ok(()) => {}
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(held)) => {
+                    self.held.push_front(held);
+                    break;
+                }
             }
         }
+        true
     }
 
     fn read(&mut self, read: Result<Message, Error>) -> Option<End> {
         self.last_heard = Instant::now();
         match read {
-            Ok(Message::Text(text)) => self.heard(text.as_str()),
-            Ok(Message::Binary(_)) => self.ignore(Ignored::Binary),
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-            Ok(Message::Close(frame)) => return Some(End::Closed(frame)),
-            Err(error) => return Some(End::Broken(error.to_string())),
+            Ok(Message::Close(frame)) => Some(End::Closed(frame)),
+            Ok(message) => self.heard(message),
+            Err(error) => Some(End::Broken(error.to_string())),
+        }
+    }
+
+    fn heard(&mut self, message: Message) -> Option<End> {
+        match self.pump.wire.decode(message) {
+            Heard::Output(output) => self.hold(output),
+            Heard::Outputs(outputs) => outputs.into_iter().for_each(|output| self.hold(output)),
+            Heard::Hello(features) => self.greet(features),
+            Heard::Pong => self.answered(),
+            Heard::Reply(replies, outputs) => {
+                replies.into_iter().for_each(|reply| self.pump.reply(reply));
+                outputs.into_iter().for_each(|output| self.hold(output));
+            }
+            Heard::Ignored(why) => self.ignore(why),
+            Heard::Ended {
+                reply,
+                outputs,
+                clean,
+                reason,
+            } => {
+                reply.into_iter().for_each(|reply| self.pump.reply(reply));
+                outputs.into_iter().for_each(|output| self.hold(output));
+                return Some(End::Told { clean, reason });
+            }
+            Heard::Nothing => {}
         }
         None
     }
 
-    fn heard(&mut self, text: &str) {
-        match decode(text, self.pump.stream_sid()) {
-            Ok(FromAgent::Output(output)) => self.held = Some(output),
-            Ok(FromAgent::Hello(features)) => self.greet(features),
-            Err(why) => self.ignore(why),
+    fn hold(&mut self, output: AgentOutput) {
+        if let AgentOutput::Audio(_) = output {
+            self.show(|progress| &mut progress.media);
         }
+        self.held.push_back(output);
+    }
+
+    fn show(&mut self, what: impl Fn(&mut Progress) -> &mut bool) {
+        self.ends
+            .shown
+            .send_if_modified(|progress| !std::mem::replace(what(progress), true));
     }
 
     fn greet(&mut self, features: Features) {
-        self.pump.hello = Some(features);
+        self.show(|progress| &mut progress.hello);
         self.pump.queue.push(ToAgent::Welcome(features));
+        let tracks = features.tracks;
+        self.hold(AgentOutput::Event(AgentEvent::Hello { tracks }));
     }
 
     fn ignore(&mut self, why: Ignored) {
-        if self.ignored.note(why, self.pump.stream_sid()) {
+        if self.ignored.note(why, self.pump.wire.stream()) {
             let (code, message) = (why.name(), why.help());
             self.pump.queue.push(ToAgent::Error { code, message });
         }
+    }
+
+    fn answered(&mut self) {
+        if let Some(asked) = self.unanswered.take() {
+            round_trip().record(asked.elapsed());
+        }
+        self.stalled = false;
     }
 
     /// Pings when it is time; a reason to give the agent up, if there is one.
@@ -235,12 +299,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         if full || self.pump.queue.is_beyond_hope() {
             return Some(format!("took no audio for {} s", FULL_AFTER.as_secs()));
         }
+        let late = self
+            .unanswered
+            .is_some_and(|asked| now - asked >= PONG_WITHIN);
+        if late && !std::mem::replace(&mut self.stalled, true) {
+            // a shard that has no room for it is told soon enough that the agent speaks, or is dead
+            let stalled = AgentOutput::Event(AgentEvent::Stalled);
+            let _ = self.ends.to_shard.try_send(stalled);
+        }
+        if let Some(output) = self.pump.wire.look() {
+            self.held.push_back(output);
+        }
         if now - self.last_ping >= PING_EVERY {
+            if self.unanswered.is_some() && self.pump.wire.pong_is_due_before_the_next_ping() {
+                return Some("the last ping was not answered".to_owned());
+            }
             self.last_ping = now;
+            self.unanswered.get_or_insert(now);
             self.pump.ping();
         }
         None
     }
+}
+
+fn round_trip() -> Histogram {
+    metrics::histogram!("handback_hook_ws_rtt_seconds")
 }
 
 /// Waits for room in the shard's queue; false when its other end is gone.

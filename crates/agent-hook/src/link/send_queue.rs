@@ -73,6 +73,7 @@ mod tests {
             track: Track::Inbound,
             timestamp_ms,
             frame: [0; FRAME],
+            at: std::time::Instant::now(),
         }
     }
 

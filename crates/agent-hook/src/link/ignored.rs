@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// Why a message of the agent is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Ignored {
+pub(crate) enum Ignored {
     UnknownEvent,
     BadJson,
     BadFields,

@@ -8,25 +8,23 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::super::encode::Encoder;
-use super::super::{FRAME, Identity, WireAgent};
+use super::super::{FRAME, WireAgent};
 use super::*;
-use crate::agent::{Agent, AgentInput};
+use crate::agent::{Agent, AgentInput, Track};
 use crate::facts::tests::facts;
+use crate::twilio::{StreamKind, TwilioWire};
 use timebase::Now;
+
+fn wire() -> TwilioWire {
+    TwilioWire::open(&facts(), &[], StreamKind::Conversation).0
+}
 
 /// A running link: the shard's end and the agent's end.
 async fn linked(bytes_on_the_way: usize) -> (WireAgent, WebSocketStream<DuplexStream>) {
     let (near, far) = tokio::io::duplex(bytes_on_the_way);
     let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
-    let (agent, ends) = WireAgent::new();
-    tokio::spawn(
-        Link::new(
-            Pump::new(socket, Encoder::new(Identity::new(&facts()))),
-            ends,
-        )
-        .run(),
-    );
+    let (agent, ends) = WireAgent::new("MZ1");
+    tokio::spawn(Link::new(Pump::new(socket, wire()), ends).run());
     (
         agent,
         WebSocketStream::from_raw_socket(far, Role::Server, None).await,
@@ -47,6 +45,9 @@ async fn next_output(agent: &mut WireAgent) -> AgentOutput {
 async fn silent_agent_is_dead_after_twenty_seconds() {
     let (mut agent, _far) = linked(1 << 20).await;
     let start = Instant::now();
+    let late = next_output(&mut agent).await;
+    assert_eq!(late, AgentOutput::Event(AgentEvent::Stalled));
+    assert_eq!(start.elapsed().as_secs(), 8, "a ping after 5 s, and 3 s");
     let AgentOutput::Event(AgentEvent::Closed {
         code: None,
         clean: false,
@@ -114,14 +115,8 @@ async fn agent_that_takes_nothing_loses_audio_and_is_dead_after_five_seconds_of_
 async fn agent_that_does_not_close_is_left_after_two_seconds() {
     let (near, far) = tokio::io::duplex(1 << 20);
     let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
-    let (mut agent, ends) = WireAgent::new();
-    let link = tokio::spawn(
-        Link::new(
-            Pump::new(socket, Encoder::new(Identity::new(&facts()))),
-            ends,
-        )
-        .run(),
-    );
+    let (mut agent, ends) = WireAgent::new("MZ1");
+    let link = tokio::spawn(Link::new(Pump::new(socket, wire()), ends).run());
     agent.handle_input(Now::ZERO, AgentInput::Stop);
     let start = Instant::now();
     link.await.unwrap();

@@ -1,12 +1,13 @@
 //! What the media shard holds of an agent behind a socket.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use timebase::Now;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
+use tokio::sync::{mpsc, watch};
 
-use super::link::Ends;
+use super::task::Ends;
 use super::{FRAME, ToAgent};
 use crate::agent::{Agent, AgentEvent, AgentInput, AgentOutput, Phase, Track};
 
@@ -20,7 +21,7 @@ const FROM_LINK: usize = 64;
 /// Messages other than audio that are kept while the link's task does not run.
 const KEPT: usize = 256;
 
-/// The near end of a [`super::link::Link`].
+/// The near end of a [`super::Link`].
 #[derive(Debug)]
 pub(crate) struct WireAgent {
     to_link: mpsc::Sender<ToAgent>,
@@ -29,6 +30,17 @@ pub(crate) struct WireAgent {
     kept: VecDeque<ToAgent>,
     timeline: Timeline,
     state: State,
+    stream: String,
+    progress: watch::Receiver<Progress>,
+}
+
+/// What an agent has shown of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// It said hello.
+    pub(crate) hello: bool,
+    /// It spoke.
+    pub(crate) media: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +55,8 @@ enum State {
 
 impl WireAgent {
     /// The agent and the link's ends of its queues.
-    pub(super) fn new() -> (Self, Ends) {
+    pub(crate) fn new(stream: &str) -> (Self, Ends) {
+        let (shown, progress) = watch::channel(Progress::default());
         let (to_link, from_shard) = mpsc::channel(TO_LINK);
         let (to_shard, from_link) = mpsc::channel(FROM_LINK);
         let agent = Self {
@@ -52,14 +65,30 @@ impl WireAgent {
             kept: VecDeque::new(),
             timeline: Timeline::default(),
             state: State::Talking,
+            stream: stream.to_owned(),
+            progress,
         };
         (
             agent,
             Ends {
                 from_shard,
                 to_shard,
+                shown,
             },
         )
+    }
+
+    /// As [`WireAgent::new`], for a link that only listens.
+    pub(crate) fn listening(stream: &str) -> (Self, Ends) {
+        let (mut agent, ends) = Self::new(stream);
+        agent.state = State::Listening;
+        (agent, ends)
+    }
+
+    /// Waits until the agent has shown what is wanted of it; false when its link ended before.
+    pub(crate) async fn shows(&mut self, wanted: impl Fn(Progress) -> bool) -> bool {
+        let shown = self.progress.wait_for(|progress| wanted(*progress)).await;
+        shown.is_ok()
     }
 
     fn post(&mut self, message: ToAgent) {
@@ -98,11 +127,12 @@ impl WireAgent {
         let mut frame = [0xff; FRAME];
         let len = audio.len().min(FRAME);
         frame[..len].copy_from_slice(&audio[..len]);
-        let timestamp_ms = self.timeline.place(track, timestamp_ms);
+        let timestamp_ms = self.timeline.place(timestamp_ms);
         self.post(ToAgent::Media {
             track,
             timestamp_ms,
             frame,
+            at: Instant::now(),
         });
     }
 
@@ -187,36 +217,25 @@ impl Agent for WireAgent {
         None
     }
 
+    fn stream(&self) -> Option<&str> {
+        Some(&self.stream)
+    }
+
     fn poll_timeout(&self) -> Option<Now> {
         self.kept.front().map(|_| Now::ZERO)
     }
 }
 
-/// Puts both tracks on the stream's timeline, which begins with the first frame heard.
+/// The stream's timeline, the same for both tracks: it begins with the first frame heard.
 #[derive(Debug, Default)]
 struct Timeline {
-    inbound: Option<u64>,
-    outbound: Option<u64>,
-    /// Where the inbound track is.
-    position: u64,
+    base: Option<u64>,
 }
 
 impl Timeline {
-    fn place(&mut self, track: Track, timestamp_ms: u64) -> u64 {
-        match track {
-            Track::Inbound => {
-                let base = *self.inbound.get_or_insert(timestamp_ms);
-                self.position = timestamp_ms.wrapping_sub(base);
-                self.position
-            }
-            Track::Outbound => {
-                let position = self.position;
-                let base = *self
-                    .outbound
-                    .get_or_insert_with(|| timestamp_ms.wrapping_sub(position));
-                timestamp_ms.wrapping_sub(base)
-            }
-        }
+    fn place(&mut self, timestamp_ms: u64) -> u64 {
+        let base = *self.base.get_or_insert(timestamp_ms);
+        timestamp_ms.saturating_sub(base)
     }
 }
 
@@ -225,18 +244,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stream_begins_at_zero_and_the_other_party_joins_where_it_is() {
+    fn stream_begins_at_zero_and_both_tracks_stand_at_the_same_sample() {
         let mut timeline = Timeline::default();
-        assert_eq!(timeline.place(Track::Inbound, 340), 0);
-        assert_eq!(timeline.place(Track::Inbound, 360), 20);
-        assert_eq!(timeline.place(Track::Outbound, 0), 20);
-        assert_eq!(timeline.place(Track::Inbound, 400), 60);
-        assert_eq!(timeline.place(Track::Outbound, 20), 40);
+        assert_eq!(timeline.place(340), 0, "inbound");
+        assert_eq!(timeline.place(360), 20, "inbound");
+        assert_eq!(timeline.place(360), 20, "outbound joins");
+        assert_eq!(timeline.place(400), 60, "inbound after a gap");
+        assert_eq!(timeline.place(400), 60, "outbound");
     }
 
     #[test]
     fn audio_is_dropped_and_keys_are_kept_while_the_link_does_not_run() {
-        let (mut agent, mut ends) = WireAgent::new();
+        let (mut agent, mut ends) = WireAgent::new("MZ1");
         for n in 0..TO_LINK as u64 + 50 {
             let frame = &[0; FRAME];
             agent.handle_input(
@@ -266,7 +285,7 @@ mod tests {
 
     #[test]
     fn audio_of_an_agent_that_only_listens_is_discarded_and_its_events_are_not() {
-        let (mut agent, ends) = WireAgent::new();
+        let (mut agent, ends) = WireAgent::new("MZ1");
         agent.handle_input(
             Now::ZERO,
             AgentInput::Phase {
@@ -285,7 +304,7 @@ mod tests {
 
     #[test]
     fn agent_whose_link_vanished_is_closed_once() {
-        let (mut agent, ends) = WireAgent::new();
+        let (mut agent, ends) = WireAgent::new("MZ1");
         drop(ends);
         assert!(matches!(
             agent.poll_output(),
