@@ -11,8 +11,8 @@ use super::profile::Profile;
 use super::section::Section;
 use super::types::{
     Account, Admin, Api, ApiKey, Codec, Config, Credentials, Digest, DigestAlgorithm, Handback,
-    Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol, Require, Secret,
-    Sip, SipTls, Step, Store, TlsVersion, Tone, Transfer, Trunk, Unauthenticated,
+    Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol, Require, Secret, Sip, SipTls,
+    Step, Store, TlsVersion, Tone, Transfer, Trunk, Unauthenticated,
 };
 use super::{agents, checks};
 
