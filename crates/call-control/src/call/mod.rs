@@ -22,7 +22,7 @@ use sip_core::{
 };
 use timebase::Now;
 
-use crate::io::{AgentSaid, Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest};
+use crate::io::{Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest};
 use crate::media_leg::MediaLeg;
 use crate::outcome::{Cause, Ender, Fragment, Outcome};
 use crate::policy::Policy;
@@ -407,23 +407,6 @@ impl Call {
             State::WithAgent(_) | State::HandingBack(_) => self.stored(now),
             State::Ending { .. } => self.end_if_done(now),
             State::Answering { .. } | State::Ended => {}
-        }
-    }
-
-    fn agent_said(&mut self, now: Now, said: AgentSaid) {
-        match said {
-            AgentSaid::Connected => self.agent_connected(now),
-            AgentSaid::NotReached(why) => self.agent_not_reached(now, why),
-            AgentSaid::Update(checkpoint) => self.checkpoint = checkpoint,
-            AgentSaid::Complete { id, output, drain } => {
-                self.agent_completed(now, id, output, drain);
-            }
-            AgentSaid::Press { keys, duration_ms } => self.agent_presses(&keys, duration_ms),
-            AgentSaid::Hello { tracks } => self.agent_introduced(tracks),
-            AgentSaid::Stalled => self.agent_stalled(),
-            AgentSaid::HungUp => self.agent_hung_up(now),
-            AgentSaid::Refused(status) => self.agent_refused(now, status),
-            AgentSaid::Closed { clean, reason } => self.agent_closed(now, clean, reason),
         }
     }
 

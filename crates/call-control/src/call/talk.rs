@@ -9,7 +9,7 @@ use timebase::Now;
 
 use super::hand_back::HandBack;
 use super::{Call, Hello, State, reasons};
-use crate::io::{AgentRequest, MediaRequest, Output, StoreRequest, TransferProgress};
+use crate::io::{AgentRequest, AgentSaid, MediaRequest, Output, StoreRequest, TransferProgress};
 use crate::outcome::Outcome;
 use crate::transfer::{OutputContext, TransferType};
 
@@ -77,6 +77,23 @@ impl Talk {
 }
 
 impl Call {
+    pub(super) fn agent_said(&mut self, now: Now, said: AgentSaid) {
+        match said {
+            AgentSaid::Connected => self.agent_connected(now),
+            AgentSaid::NotReached(why) => self.agent_not_reached(now, why),
+            AgentSaid::Update(checkpoint) => self.checkpoint = checkpoint,
+            AgentSaid::Complete { id, output, drain } => {
+                self.agent_completed(now, id, output, drain);
+            }
+            AgentSaid::Press { keys, duration_ms } => self.agent_presses(&keys, duration_ms),
+            AgentSaid::Hello { tracks } => self.agent_introduced(tracks),
+            AgentSaid::Stalled => self.agent_stalled(),
+            AgentSaid::HungUp => self.agent_hung_up(now),
+            AgentSaid::Refused(status) => self.agent_refused(now, status),
+            AgentSaid::Closed { clean, reason } => self.agent_closed(now, clean, reason),
+        }
+    }
+
     pub(super) fn caller_confirmed(&mut self, now: Now, answer: Option<Bytes>) {
         self.caller.confirmed = true;
         if self.facts.offer.is_some() || self.caller.offered_early {
