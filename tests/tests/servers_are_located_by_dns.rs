@@ -328,10 +328,16 @@ async fn second_name_server_answers_for_a_dead_one() {
 
 #[tokio::test]
 async fn hosts_file_comes_before_the_name_server() {
-    let server = NameServer::start(Zone::default()).await;
-    let found = servers(&locator(&server), "sip:x@localhost:5060").await;
-    assert!(found.contains("udp://127.0.0.1:5060"), "{found}");
-    assert_eq!(server.asked("localhost", RecordType::A), (0, 0));
+    let zone = usual().address("pbx.test", "192.0.2.20");
+    let server = NameServer::start(zone).await;
+    let locator = locator(&server)
+        .with_hosts("192.0.2.30 pbx.test pbx\n2001:db8::30 pbx.test\n")
+        .unwrap();
+    let both = "udp://[2001:db8::30]:5060 udp://192.0.2.30:5060";
+    assert_eq!(servers(&locator, "sip:x@pbx.test:5060").await, both);
+    // Also where the DNS has neither NAPTR nor SRV for the name.
+    assert_eq!(servers(&locator, "sip:x@pbx.test").await, both);
+    assert_eq!(server.asked("pbx.test", RecordType::A), (0, 0));
 }
 
 #[tokio::test]

@@ -13,7 +13,6 @@ pub use resting::Resting;
 pub use select::{Naptr, Srv, by_weight, interleaved, services};
 pub use target::{NotLocated, Plan, Target};
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
@@ -21,10 +20,12 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::{Hosts, TokioResolver};
 use select::without_repetition;
 use sip_core::Transport;
 use sip_message::Uri;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use target::{default_port, service_name};
 use tokio::time::timeout;
@@ -122,6 +123,19 @@ impl Locator {
         tune(builder.options_mut());
         let resolver = builder.build().map_err(|error| error.to_string())?;
         Ok(Self { resolver })
+    }
+
+    /// The same locator with the addresses of another text in the form of `/etc/hosts`.
+    ///
+    /// # Errors
+    /// When the text cannot be read.
+    pub fn with_hosts(mut self, text: &str) -> Result<Self, String> {
+        let mut hosts = Hosts::default();
+        hosts
+            .read_hosts_conf(text.as_bytes())
+            .map_err(|error| error.to_string())?;
+        self.resolver.set_hosts(Arc::new(hosts));
+        Ok(self)
     }
 
     /// The servers for a URI, in the order to try them.
