@@ -242,6 +242,8 @@ async fn agent_gets_the_call_back_when_the_return_fails() {
     let refer = call.peer.request("REFER").await;
     call.peer.answer(&refer, "603 Decline").await;
 
+    let trying = session.until_event("hook.transferResult").await;
+    assert_eq!(trying["status"], "trying");
     let failed = session.until_event("hook.transferResult").await;
     assert_eq!(failed["status"], "failed");
     assert_eq!(failed["code"], 603);
