@@ -33,14 +33,18 @@ impl Talk {
         self.plan.keys = keys;
     }
 
-    /// Takes what is due; of what follows the agent, one after the other.
+    /// Takes what is due; of what follows the agent's silence, and of what interrupts it, one after
+    /// the other.
     pub(super) fn due<T>(&mut self, now: Now, cues: &mut Vec<(T, Moment)>) -> Vec<(T, Moment)> {
-        let mut waits = false;
+        let (mut silence, mut play, mut never) = (false, false, false);
         cues.extract_if(.., |(_, when)| {
-            let follows = !matches!(when, Moment::At(_));
-            let due = !(follows && waits) && self.is_due(now, *when);
-            waits |= follows;
-            due
+            let turn = match when {
+                Moment::At(_) => &mut never,
+                Moment::AfterSilence(_) => &mut silence,
+                Moment::Play(_) => &mut play,
+            };
+            let waits = std::mem::replace(turn, true) && !matches!(when, Moment::At(_));
+            !waits && self.is_due(now, *when)
         })
         .collect()
     }
@@ -54,7 +58,7 @@ impl Talk {
                 silent && self.voice.is_empty() && !std::mem::replace(&mut ears.silence_used, true)
             }
             Moment::Play(time) => {
-                let playing = ears.agent.is_some_and(|last| now.since(last) <= SLOT);
+                let playing = ears.agent.is_some_and(|last| now.since(last) <= 3 * SLOT);
                 let long = ears.spurt.is_some_and(|since| now.since(since) >= time);
                 playing && long && !std::mem::replace(&mut ears.spurt_used, true)
             }
