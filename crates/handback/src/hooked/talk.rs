@@ -109,8 +109,9 @@ struct Ears {
     /// When the agent was heard last, and since when without a longer pause.
     agent: Option<Now>,
     spurt: Option<Now>,
-    /// A cue used up this silence of the agent, or this spurt.
-    silence_used: bool,
+    /// The agent was heard while the caller was silent, and since he last did anything.
+    replied: bool,
+    /// A cue used up this spurt.
     spurt_used: bool,
     /// When the caller was heard last, while the agent has not answered.
     unanswered: Option<Now>,
@@ -227,6 +228,7 @@ impl Talk {
         frame[..length].copy_from_slice(&spoken);
         if frame.iter().any(|byte| is_loud(*byte)) {
             self.ears.unanswered = Some(now);
+            self.ears.replied = false;
             self.ears.anybody = Some(now);
         }
         let mut packet = vec![0x80, 0];
@@ -339,7 +341,7 @@ impl Talk {
             Some(pause) if pause < SPURT_MS => {}
             Some(_) | None => {
                 ears.spurt = Some(now);
-                (ears.silence_used, ears.spurt_used) = (false, false);
+                ears.spurt_used = false;
                 if let Some(asked) = ears.unanswered.take() {
                     self.outcome
                         .heard
@@ -350,6 +352,7 @@ impl Talk {
         }
         ears.agent = Some(now);
         ears.anybody = Some(now);
+        ears.replied |= self.voice.is_empty();
         self.outcome.heard.ms += 20;
         if self.outcome.heard.first_audio_ms.is_none() {
             let first = now.since(self.began);

@@ -55,7 +55,7 @@ impl Talk {
             Moment::At(time) => now.since(self.began) >= time,
             Moment::AfterSilence(time) => {
                 let silent = ears.agent.is_some_and(|last| now.since(last) >= time);
-                silent && self.voice.is_empty() && !std::mem::replace(&mut ears.silence_used, true)
+                silent && self.voice.is_empty() && std::mem::take(&mut ears.replied)
             }
             Moment::Play(time) => {
                 let playing = ears.agent.is_some_and(|last| now.since(last) <= 3 * SLOT);
