@@ -69,6 +69,9 @@ impl Call {
 
     /// Tells the media plane what a leg agreed on, and whether silence means anything now.
     pub(super) fn connect_media(&mut self, _now: Now, side: Side) {
+        if side == Side::Caller && self.is_parting() {
+            return;
+        }
         let Some((_, media)) = self.leg_media(side) else {
             return;
         };
@@ -76,6 +79,21 @@ impl Call {
             self.media(MediaRequest::Connect { side, media });
         }
         self.watch_media();
+    }
+
+    /// Whether the caller's session is over though its leg is not: an offer that crossed the BYE
+    /// changes nothing any more.
+    const fn is_parting(&self) -> bool {
+        let bye = match &self.state {
+            State::HandingBack(hand_back) => hand_back.is_bye(),
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::WithAgent(_)
+            | State::Ending { .. }
+            | State::Ended => false,
+        };
+        bye || self.caller.hung_up
     }
 
     /// Media is not expected while a leg is on hold, while a target rings, or while a REFER is pending.

@@ -74,6 +74,11 @@ impl HandBack {
         }
     }
 
+    /// Whether our BYE is on its way.
+    pub(super) const fn is_bye(&self) -> bool {
+        matches!(self.step, StepState::Bye)
+    }
+
     pub(super) const fn is_bridged(&self) -> bool {
         matches!(self.step, StepState::Bridged)
     }

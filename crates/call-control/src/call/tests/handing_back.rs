@@ -165,6 +165,8 @@ fn media_to_the_caller_end_with_the_bye_and_not_with_its_answer() {
         after_bye.any(|want| want == "disconnect Caller"),
         "{wants:?}"
     );
+    let crossing = world.on(leg(CALLER, LegEvent::Reoffered { sdp: None }));
+    assert_eq!(crossing.len(), 1, "an answer and no media: {crossing:?}");
 }
 
 #[test]
