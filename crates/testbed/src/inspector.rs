@@ -45,6 +45,8 @@ pub(crate) struct Inspector {
     claims: BTreeMap<String, usize>,
     /// Transfers whose store cannot be reached for a while: what it says is not judged meanwhile.
     excused: BTreeSet<String>,
+    /// What came first under each Call-ID that is of no call yet, and whether anything was corrupted.
+    invites: BTreeMap<Vec<u8>, (Message, bool)>,
     /// Whether the run has media.
     sounds: bool,
     first: Option<Violation>,
@@ -70,6 +72,16 @@ struct Call {
     dials: BTreeSet<Vec<u8>>,
 }
 
+impl Call {
+    /// The agent is lost, or there is one again, or none is needed any more.
+    fn agent(&mut self, now: Now, lost: bool) {
+        self.lost = lost.then_some(now);
+        if !lost {
+            self.voice.waits(None);
+        }
+    }
+}
+
 impl Inspector {
     pub(crate) fn new(plan: &RunPlan) -> Self {
         let outages = plan
@@ -82,6 +94,7 @@ impl Inspector {
             calls: Vec::new(),
             claims: BTreeMap::new(),
             excused: outages.map(|plan| plan.transfer.clone()).collect(),
+            invites: BTreeMap::new(),
             sounds: plan.sounds,
             first: None,
         }
@@ -108,11 +121,10 @@ impl Inspector {
             self.broken(now, Rule::HandBackInTime, detail);
         }
         if self.sounds {
-            let calls = self.calls.iter();
-            if let Some(Err((rule, detail))) = calls
-                .map(|call| call.voice.moment(now))
-                .find(Result::is_err)
-            {
+            let mut calls = self.calls.iter();
+            let silent = calls.find_map(|call| Some((call.voice.moment(now).err()?, call)));
+            if let Some(((rule, detail), call)) = silent {
+                let detail = format!("{}: {detail}", call.transfer);
                 self.broken(now, rule, detail);
             }
         }
@@ -121,6 +133,7 @@ impl Inspector {
     /// A packet leaves for the caller of a call.
     pub(crate) fn voice(&mut self, now: Now, seat: usize, silent: bool) {
         if let Err((rule, detail)) = self.calls[seat].voice.packet(now, silent) {
+            let detail = format!("{}: {detail}", self.calls[seat].transfer);
             self.broken(now, rule, detail);
         }
     }
@@ -194,11 +207,17 @@ impl Inspector {
     /// A message reached a host; a corrupted one is not what somebody said.
     pub(crate) fn heard(&mut self, now: Now, at: SocketAddr, message: &Message, corrupted: bool) {
         self.wire.heard(now, at, message, corrupted);
-        if self.sounds
-            && at == GATEWAY
-            && let Some(call) = self.call_of(message)
-        {
-            call.voice.heard(now, message, corrupted);
+        if !self.sounds || at != GATEWAY {
+            return;
+        }
+        match self.call_of(message) {
+            Some(call) => call.voice.heard(now, message, corrupted),
+            None => {
+                let call_id = message.call_id().unwrap_or_default().to_vec();
+                let first = self.invites.entry(call_id);
+                let (_, spoiled) = first.or_insert_with(|| (message.clone(), false));
+                *spoiled |= corrupted;
+            }
         }
     }
 
@@ -219,32 +238,13 @@ impl Inspector {
                     self.broken(now, Rule::LegsEndOnce, format!("{leg:?} began twice"));
                 }
             }
-            Fact::LegSaid { leg, last } => {
-                let own = |call: &&mut Call| by == GATEWAY && *last && call.leg == *leg;
-                if let Some(call) = self.calls.iter_mut().find(own) {
-                    call.voice.end(now);
-                }
-                self.leg_said(now, by, *leg, *last);
-            }
+            Fact::LegSaid { leg, last } => self.leg_said(now, by, *leg, *last),
             Fact::Admitted {
                 call_id,
                 transfer,
                 leg,
                 ..
-            } => self.calls.push(Call {
-                transfer: transfer.clone(),
-                call_id: call_id.clone(),
-                admitted: now,
-                accepted: false,
-                acknowledged: None,
-                lost: None,
-                completions: 0,
-                results: 0,
-                records: 0,
-                leg: *leg,
-                voice: Voice::default(),
-                dials: BTreeSet::new(),
-            }),
+            } => self.admitted(now, call_id, transfer, *leg),
             Fact::Claimed { seat, transfer } => {
                 if let Some(other) = self.claims.insert(transfer.clone(), *seat) {
                     let detail = format!("calls {other} and {seat} have {transfer}");
@@ -258,7 +258,7 @@ impl Inspector {
                 }
             }
             Fact::Acknowledged { seat } => self.calls[*seat].acknowledged = Some(now),
-            Fact::Agent { seat, lost } => self.calls[*seat].lost = lost.then_some(now),
+            Fact::Agent { seat, lost } => self.calls[*seat].agent(now, *lost),
             Fact::Completion { seat } => self.calls[*seat].completions += 1,
             Fact::ResultStored { seat } => self.result_stored(now, *seat),
             Fact::StaleWrite { seat } => {
@@ -308,6 +308,27 @@ impl Inspector {
         }
     }
 
+    fn admitted(&mut self, now: Now, call_id: &str, transfer: &str, leg: LegId) {
+        let mut voice = Voice::default();
+        if let Some((invite, corrupted)) = self.invites.remove(call_id.as_bytes()) {
+            voice.heard(now, &invite, corrupted);
+        }
+        self.calls.push(Call {
+            transfer: transfer.to_owned(),
+            call_id: call_id.to_owned(),
+            admitted: now,
+            accepted: false,
+            acknowledged: None,
+            lost: None,
+            completions: 0,
+            results: 0,
+            records: 0,
+            leg,
+            voice,
+            dials: BTreeSet::new(),
+        });
+    }
+
     fn completed_once(&mut self, now: Now, id: &str, status: Status, times: u32) {
         let mut calls = self.calls.iter();
         let answered = calls.any(|call| call.transfer == id && call.accepted);
@@ -319,6 +340,10 @@ impl Inspector {
     }
 
     fn leg_said(&mut self, now: Now, by: SocketAddr, leg: LegId, last: bool) {
+        let own = |call: &&mut Call| by == GATEWAY && last && call.leg == leg;
+        if let Some(call) = self.calls.iter_mut().find(own) {
+            call.voice.end(now);
+        }
         match self.legs.insert((by, leg), last) {
             Some(false) => {}
             Some(true) => {
@@ -345,6 +370,11 @@ impl Inspector {
             .position(|call| call.call_id.as_bytes() == call_id);
         let Some(seat) = seat else { return };
         self.calls[seat].accepted |= status < 300;
+        let of = |call: &&Call| call.call_id.as_bytes() == call_id;
+        if self.calls.iter().filter(of).count() > 1 {
+            // A corrupted INVITE and the one that it was made of: whose answer this is cannot be told.
+            return;
+        }
         let id = &self.calls[seat].transfer;
         if self.calls[seat].accepted {
             return;

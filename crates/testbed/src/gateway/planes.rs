@@ -175,6 +175,7 @@ impl Gateway {
             }
             AgentRequest::Phase(AgentPhase::Agent, _) => {
                 self.host.note("agent has the call again");
+                self.host.tell(Fact::Agent { seat, lost: false });
                 self.says(now + Duration::from_secs(1), seat, completion(true));
             }
             AgentRequest::TransferResult { .. }

@@ -378,12 +378,6 @@ fn sounding(direction: &str) -> Bench {
         inspector: Inspector::new(&plan),
         ..Bench::claimed()
     };
-    bench.tell(&Fact::Admitted {
-        seat: 0,
-        leg: LEG,
-        call_id: "c-1".to_owned(),
-        transfer: "t-0".to_owned(),
-    });
     let answer = format!("{OFFER}a={direction}\r\n");
     let described = |cseq: &str, body: &str| {
         let length = body.len();
@@ -392,7 +386,14 @@ fn sounding(direction: &str) -> Bench {
             "{tag}\r\n{cseq}\r\nContact: <sip:b@10.0.0.1>\r\nContent-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{body}"
         )
     };
+    // As in a run: the INVITE is heard before it is a call.
     bench.hear(INVITE, &described("CSeq: 1 INVITE", OFFER));
+    bench.tell(&Fact::Admitted {
+        seat: 0,
+        leg: LEG,
+        call_id: "c-1".to_owned(),
+        transfer: "t-0".to_owned(),
+    });
     bench.send("SIP/2.0 200 OK", &described("CSeq: 1 INVITE", &answer));
     bench.hear("ACK sip:b@10.0.0.1 SIP/2.0", "CSeq: 1 ACK");
     bench

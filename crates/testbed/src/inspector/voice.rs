@@ -19,6 +19,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// The voice that a gateway sends to one caller, as the signalling says that it should.
 #[derive(Debug, Default)]
 pub(super) struct Voice {
+    /// Something corrupted was heard: what the two ends take for agreed is not known any more.
+    spoiled: bool,
     /// What was agreed on last, and when.
     agreed: Option<(Agreed, Now)>,
     /// The peer's requests that had an offer, and those whose answer was seen.
@@ -40,13 +42,10 @@ struct Agreed {
 }
 
 impl Voice {
-    /// A message of the caller's dialog reaches the gateway. What a corrupted one settles is not known.
+    /// A message of the caller's dialog reaches the gateway.
     pub(super) fn heard(&mut self, now: Now, message: &Message, corrupted: bool) {
         let Ok(cseq) = message.cseq() else { return };
-        if corrupted && (message.status().is_some() || cseq.method == Method::Ack) {
-            self.agreed = None;
-            return;
-        }
+        self.spoiled |= corrupted;
         let described = described(message);
         let asks = matches!(cseq.method, Method::Invite | Method::Update);
         self.settling |= asks && message.is_request();
@@ -121,6 +120,7 @@ impl Voice {
             *waits = now;
         }
         let quiet = match (self.over, self.agreed) {
+            (None, _) if self.spoiled => return Ok(()),
             (Some(over), _) => over,
             (None, Some((Agreed { sends: false, .. }, since))) if !self.settling => since,
             (None, Some(_) | None) => return Ok(()),
@@ -141,7 +141,7 @@ impl Voice {
         let Some((agreed, since)) = self.agreed.filter(|(agreed, _)| agreed.sends) else {
             return Ok(());
         };
-        if self.over.is_some() {
+        if self.over.is_some() || self.spoiled {
             return Ok(());
         }
         let last = self.last.unwrap_or(since).max(since);

@@ -25,6 +25,8 @@ type DialogKey = (SocketAddr, Bytes, Bytes, Bytes);
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     asked: BTreeSet<Answering>,
+    /// Of those, what also came corrupted: one copy may pass where the other is refused.
+    spoiled: BTreeSet<Answering>,
     finals: BTreeMap<Answering, (u16, Bytes, Now)>,
     /// The Call-ID, CSeq and method that a branch was first used for.
     branches: BTreeMap<(SocketAddr, Bytes), (Bytes, u32, Method)>,
@@ -98,15 +100,6 @@ fn sent_by(via: &Via) -> Bytes {
 }
 
 impl Wire {
-    #[expect(dead_code, reason = "hosts begin anew soon")]
-    /// A host that is up again knows nothing of what was before.
-    pub(super) fn forget(&mut self, host: SocketAddr) {
-        self.asked.retain(|key| key.0 != host);
-        self.finals.retain(|key, _| key.0 != host);
-        self.dialogs.retain(|key, _| key.0 != host);
-        self.highest.retain(|key, _| key.0 != host);
-    }
-
     /// A connection of a host broke, or could not be opened.
     pub(super) fn failed(&mut self, now: Now, host: SocketAddr) {
         self.failures.insert(host, now);
@@ -131,6 +124,9 @@ impl Wire {
                 }
             }
             None => {
+                if corrupted {
+                    self.spoiled.insert(names.answering(host));
+                }
                 self.asked.insert(names.answering(host));
                 // Whoever goes on inside the dialog has the 2xx that made it (RFC 5407 §3.1.4).
                 if names.method != Method::Cancel
@@ -185,6 +181,7 @@ impl Wire {
         names: &Names,
     ) -> Result<(), Broken> {
         let key = names.answering(host);
+        let spoiled = self.spoiled.contains(&key);
         let misled = self.misled.contains(&host);
         if !misled && (names.method == Method::Ack || !self.asked.contains(&key)) {
             let detail = format!("{status} to {} that never came", names.method);
@@ -209,7 +206,7 @@ impl Wire {
         // zero on streams (RFC 3261 §17.2.2).
         let failed = self.failures.get(&host).copied();
         let anew = failed.is_some_and(|failed| failed >= first.2);
-        if now - first.2 >= GIVES_UP || same || found || anew {
+        if now - first.2 >= GIVES_UP || same || found || anew || spoiled {
             return Ok(());
         }
         let detail = format!("{status} {} after {}", names.method, first.0);
