@@ -13,6 +13,7 @@ use crate::credentials::{Credentials, Signed};
 use crate::facts::CallFacts;
 use crate::hooks::Protocol;
 use crate::link::{Ends, Link, Pump, WireAgent};
+use crate::probe::{Probe, Speaker};
 use crate::transport::{ConnectFailure, Stream, Transport, Url};
 use crate::twilio::{StreamKind, TwilioWire, call_sid};
 
@@ -84,6 +85,7 @@ pub(crate) struct Dialer {
     pub(crate) protocol: Protocol,
     pub(crate) audiohook: AudioHookConfig,
     pub(crate) subprotocol: Option<String>,
+    pub(crate) probe: Option<Probe>,
 }
 
 impl Dialer {
@@ -104,8 +106,14 @@ impl Dialer {
                     kind,
                 } = opening;
                 let (wire, first) = TwilioWire::open(facts, parameters, kind);
+                if let Some(probe) = &self.probe {
+                    for message in &first {
+                        probe.saw(Speaker::Gateway, message);
+                    }
+                }
                 say(&mut socket, first).await?;
-                Ok(Connection::Twilio(Box::new(Pump::new(socket, wire))))
+                let pump = Pump::new(socket, wire).probed(self.probe.clone());
+                Ok(Connection::Twilio(Box::new(pump)))
             }
             Protocol::AudioHook => {
                 let mut wire = AudioHookWire::new(&self.audiohook, opening);
@@ -117,7 +125,8 @@ impl Dialer {
                 wire.await_opened(&mut socket)
                     .await
                     .map_err(DialError::Refused)?;
-                Ok(Connection::AudioHook(Box::new(Pump::new(socket, wire))))
+                let pump = Pump::new(socket, wire).probed(self.probe.clone());
+                Ok(Connection::AudioHook(Box::new(pump)))
             }
         }
     }

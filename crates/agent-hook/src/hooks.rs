@@ -15,6 +15,7 @@ use crate::dial::{Connection, Dialer, Opening};
 use crate::facts::CallFacts;
 use crate::link::Progress;
 use crate::listener;
+use crate::probe::Probe;
 use crate::transport::{ClientIdentity, Transport, Url};
 use crate::twilio::StreamKind;
 use crate::twiml::Twiml;
@@ -89,6 +90,8 @@ pub struct HookConfig {
     pub transcribe_urls: Vec<String>,
     /// What AudioHook wants besides.
     pub audiohook: AudioHookConfig,
+    /// What looks at the connections and disturbs them; none outside tests of hooks.
+    pub probe: Option<Probe>,
 }
 
 impl fmt::Debug for HookConfig {
@@ -224,6 +227,7 @@ impl Hooks {
             protocol: config.protocol,
             audiohook: config.audiohook,
             subprotocol: config.subprotocol,
+            probe: config.probe,
         };
         Ok(Self {
             targets,

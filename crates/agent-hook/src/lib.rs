@@ -14,6 +14,7 @@ mod hooks;
 mod link;
 pub mod lint;
 mod listener;
+mod probe;
 mod serve;
 pub mod sound;
 mod transport;
@@ -30,5 +31,6 @@ pub use facts::{CallFacts, HookToken};
 pub use hooks::{
     ClientCertificate, ConnectError, HookConfig, HookError, Hooks, Protocol, ReadyWhen,
 };
+pub use probe::{LineState, Probe, Seen, Speaker};
 pub use serve::AgentServer;
 pub use twilio::{CallUpdate, RestError, account_sid, call_sid, output_context};

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::send_queue::SendQueue;
 use super::{Heard, ToAgent, Wire};
+use crate::probe::{Probe, Speaker};
 
 /// How long a good-bye may take before the connection is dropped.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -37,6 +38,7 @@ pub(crate) struct Pump<S, W> {
     oldest: Option<Instant>,
     unflushed: bool,
     write_seconds: WriteSeconds,
+    probe: Option<Probe>,
 }
 
 /// From the jitter buffer's release of a frame to the end of its write.
@@ -58,7 +60,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Pump<S, W> {
             oldest: None,
             unflushed: false,
             write_seconds: WriteSeconds(metrics::histogram!("handback_hook_ws_write_seconds")),
+            probe: None,
         }
+    }
+
+    /// The same with a probe on it.
+    pub(crate) fn probed(mut self, probe: Option<Probe>) -> Self {
+        self.probe = probe.map(Probe::renewed);
+        self
     }
 
     /// The stream's name.
@@ -82,7 +91,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Pump<S, W> {
     /// Writes as far as the socket takes it, and gives the next message read if that is wanted.
     /// Cancelling it loses nothing.
     pub(super) async fn progress(&mut self, read: bool) -> Result<Message, Error> {
-        poll_fn(|cx| {
+        if let Some(probe) = &mut self.probe {
+            probe.wait().await?;
+        }
+        let message = poll_fn(|cx| {
             if let Poll::Ready(Err(error)) = self.poll_write(cx) {
                 return Poll::Ready(Err(error));
             }
@@ -94,7 +106,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Pump<S, W> {
                 None => Poll::Ready(Err(Error::ConnectionClosed)),
             }
         })
-        .await
+        .await?;
+        if let Some(probe) = &self.probe {
+            probe.saw(Speaker::Agent, &message);
+        }
+        Ok(message)
     }
 
     /// Writes what is queued, closes with 1000 and waits for the peer's close; two seconds in all.
@@ -165,6 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Pump<S, W> {
             while !self.queue.is_empty() || !self.replies.is_empty() {
                 ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
                 if let Some(message) = self.next_message() {
+                    if let Some(probe) = &self.probe {
+                        probe.saw(Speaker::Gateway, &message);
+                    }
                     Pin::new(&mut self.socket).start_send(message)?;
                     self.unflushed = true;
                 }

@@ -57,12 +57,12 @@ impl Linter {
         let next = match (stage, message) {
             (Stage::Nothing, GatewayMessage::Connected(_)) => Stage::Connected,
             (Stage::Nothing | Stage::Connected, GatewayMessage::Start(_)) => Stage::Started,
-            (Stage::Started, GatewayMessage::Connected(_) | GatewayMessage::Start(_)) => {
+            (Stage::Started, GatewayMessage::Start(_)) => {
                 self.note("order", format!("a second {}", message.event()));
                 stage
             }
-            (Stage::Stopped, GatewayMessage::Connected(_)) => {
-                // a new stream in the same recording, after a reconnection
+            (Stage::Started | Stage::Stopped, GatewayMessage::Connected(_)) => {
+                // a new stream in the same recording: the connection was lost, and made again
                 let agent_heard = self.stream.agent_heard;
                 self.stream = super::Stream {
                     agent_heard,

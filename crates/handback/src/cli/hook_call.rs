@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent_hook::sound::read_wav;
-use agent_hook::{CallFacts, HookConfig, HookToken, Hooks};
+use agent_hook::{CallFacts, HookConfig, HookToken, Hooks, Probe};
 use bytes::Bytes;
 use call_control::transfer::InputContext;
 use clap::Args;
 use tokio::sync::mpsc;
 
+use super::hook_line::Line;
 use super::{FAILED, Paint, USAGE, say, say_error};
 use crate::hooked::{
     Cue, Expectation, Fault, Moment, News, Outcome, Plan, Recording, Talk, time_of,
@@ -141,8 +142,14 @@ impl HookOptions {
     }
 
     pub(super) async fn run(self, shared: Shared) -> ExitCode {
-        let prepared = self.prepare(&shared);
-        let (hooks, facts, plan) = match prepared {
+        let (line, probe, faults) = match Line::start(self.messages.as_deref()) {
+            Ok(started) => started,
+            Err(error) => {
+                say_error(&format!("--messages: {error}"));
+                return ExitCode::from(USAGE);
+            }
+        };
+        let (hooks, facts, plan) = match self.prepare(&shared, probe) {
             Ok(prepared) => prepared,
             Err(problem) => {
                 say_error(&problem);
@@ -152,17 +159,19 @@ impl HookOptions {
         let (news, printed) = mpsc::channel(NEWS);
         let printer = tokio::spawn(print(printed));
         let begun = Talk::begin(hooks, facts, plan, self.connect_timeout, news).await;
-        let talk = match begun {
+        let mut talk = match begun {
             Ok(talk) => talk,
             Err(problem) => {
                 say_error(&format!("the hook cannot be connected: {problem}"));
                 return ExitCode::from(FAILED);
             }
         };
+        talk.faults_to(faults);
         let (outcome, recording) = talk.run().await;
+        let kept = line.finish().await;
         // ends with its sender
         let _ = printer.await;
-        let kept = self.keep(&shared, &recording);
+        let kept = kept.or_else(|| self.keep(&shared, &recording));
         let failures = self.failures(&outcome);
         say(&serde_json::to_string_pretty(&outcome).unwrap_or_default());
         for failure in kept.iter().chain(&failures) {
@@ -175,11 +184,12 @@ impl HookOptions {
         }
     }
 
-    fn prepare(&self, shared: &Shared) -> Result<(Hooks, CallFacts, Plan), String> {
+    fn prepare(&self, shared: &Shared, probe: Probe) -> Result<(Hooks, CallFacts, Plan), String> {
         let token = self.token_file.as_deref().map(text_of).transpose()?;
         let hooks = Hooks::new(HookConfig {
             urls: self.hook.iter().cloned().collect(),
             token: token.map(|token| token.trim().to_owned()),
+            probe: Some(probe),
             ..HookConfig::default()
         })
         .map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod demo;
 mod hook_call;
+mod hook_line;
 mod lint;
 mod secret;
 mod serve;

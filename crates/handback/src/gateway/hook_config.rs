@@ -12,6 +12,7 @@ pub(super) fn hook_config(config: &Config, account: &config::Account) -> HookCon
     let agent = &config.agent;
     let exposed = |secret: &Option<Secret>| secret.as_ref().map(|it| it.expose().to_owned());
     HookConfig {
+        probe: None,
         urls: account.hook.clone().unwrap_or_else(|| agent.hook.clone()),
         protocol: match agent.protocol {
             HookProtocol::Twilio => Protocol::Twilio,

@@ -78,6 +78,8 @@ pub struct Talk {
     /// What the caller is saying.
     voice: Bytes,
     packets: u16,
+    /// Where the caller's track is.
+    position_ms: u64,
     ears: Ears,
     stage: Stage,
     outcome: Outcome,
@@ -155,6 +157,7 @@ impl Talk {
             began: now,
             voice: Bytes::new(),
             packets: 0,
+            position_ms: 0,
             ears: Ears::default(),
             stage: Stage::Talking,
             outcome: Outcome::default(),
@@ -286,6 +289,7 @@ impl Talk {
                 timestamp_ms,
                 ..
             } => {
+                self.position_ms = timestamp_ms;
                 let (track, frame) = (agent_hook::Track::Inbound, &frame[..]);
                 self.input(
                     now,
@@ -391,7 +395,8 @@ impl Talk {
         let mut frame = [0xff; FRAME];
         let length = rest.len().min(FRAME);
         frame[..length].copy_from_slice(&rest[..length]);
-        let (track, timestamp_ms) = (agent_hook::Track::Outbound, slot as u64 * 20);
+        // both parties are on one timeline
+        let (track, timestamp_ms) = (agent_hook::Track::Outbound, self.position_ms);
         self.input(
             now,
             AgentInput::Heard {
