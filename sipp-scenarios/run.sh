@@ -60,6 +60,7 @@ secret_hash = '$hash'
 [[account.trunk]]
 name = "sbc"
 allow = ["127.0.0.1/32"]
+outbound_auth = { realm = "sbc-realm", username = "gw", password = "out-secret" }
 T
 }
 configuration main "$main_sip" "$main_api" "$main_admin" 40000 10m
