@@ -418,9 +418,9 @@ fn packet_that_is_missing_is_noticed_and_not_while_on_hold() {
             packets(&mut bench, 20, 400, true);
             assert_eq!(bench.broken(), None);
         }
-        bench.inspector.moment(Now::from_millis(445));
+        bench.inspector.moment(Now::from_millis(425));
         assert_eq!(bench.broken(), None);
-        bench.inspector.moment(Now::from_millis(446));
+        bench.inspector.moment(Now::from_millis(426));
         assert_eq!(bench.broken(), broken, "{direction}");
     }
 }

@@ -9,7 +9,10 @@ use timebase::Now;
 
 use super::{Broken, Rule};
 
-/// A slot of the media plane, and the ways inside the gateway.
+/// Between one packet and the next: the media stop when a BYE or an answer is on its way out, which
+/// may take that long.
+const TICK: Duration = Duration::from_millis(5);
+/// Before the first one: a slot of the media plane, and the ways inside the gateway.
 const SLACK: Duration = Duration::from_millis(25);
 /// What was sent before the media plane knew better.
 const STRAGGLERS: Duration = Duration::from_millis(40);
@@ -144,8 +147,11 @@ impl Voice {
         if self.over.is_some() || self.spoiled {
             return Ok(());
         }
-        let last = self.last.unwrap_or(since).max(since);
-        if now - last > agreed.ptime + SLACK {
+        let (last, slack) = match self.last.filter(|last| *last >= since) {
+            Some(last) => (last, TICK),
+            None => (since, SLACK),
+        };
+        if now - last > agreed.ptime + slack {
             let gap = (now - last).as_millis();
             return Err((Rule::VoiceEveryPtime, format!("no RTP for {gap} ms")));
         }
