@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::http::{Request, StatusCode, header};
 
 use bytes::Bytes;
@@ -60,14 +61,10 @@ pub(crate) async fn ask(
         let body = body.map_err(|error| error.to_string())?.to_bytes();
         Ok::<(StatusCode, Bytes), String>((status, body))
     };
-    let answer = tokio::select! {
-        answer = answering => answer,
-        // the connection drives the answer, and is over before it only when it broke
-        ended = connection => Err(ended.err().map_or_else(
-            || "the webhook closed the connection without an answer".to_owned(),
-            |error| error.to_string(),
-        )),
-    };
+    // the connection's own failure is the answer's as well
+    let mut driving = JoinSet::new();
+    driving.spawn(connection);
+    let answer = answering.await;
     let (status, body) = answer?;
     if status != StatusCode::OK {
         return Err(format!("the webhook answered {status}"));

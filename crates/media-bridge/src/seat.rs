@@ -293,6 +293,8 @@ impl Seat {
                 );
             }
             AgentEvent::Closed { .. } => self.agent = None,
+            // What it had queued is its last words; Phase::Agent lets it speak again.
+            AgentEvent::Complete { output: Ok(_), .. } => self.agent_speaks = false,
             AgentEvent::Update(_)
             | AgentEvent::Complete { .. }
             | AgentEvent::Transcript { .. }

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use agent_hook::{
     Agent, AgentEvent, AgentInput, AgentOutput, CallFacts, HookConfig, HookToken, Hooks, Track,
+    When,
 };
+use call_control::transfer::{OutputContext, TransferType};
 use media_bridge::{MediaAddress, MediaCommand, MediaConfig, MediaEvent, MediaHandle, MediaPlane};
 use media_core::{Codec, LegMedia, Side};
 use timebase::{Clock, Now};
@@ -528,6 +530,60 @@ async fn shutdown_stops_agents_and_closes_sessions() {
     );
     let (sender, _events) = mpsc::channel(1);
     assert!(plane.open(None, sender).await.is_err());
+}
+
+/// Speaks, completes, and goes on speaking.
+#[derive(Debug)]
+struct Talkative(std::collections::VecDeque<AgentOutput>);
+
+const BEFORE: u8 = 0x42;
+const AFTER: u8 = 0x55;
+
+impl Talkative {
+    fn new() -> Self {
+        let output = OutputContext {
+            transfer_type: TransferType::System,
+            current_task_name: None,
+            reference_variables: serde_json::Map::new(),
+            transfer_variables: serde_json::Map::new(),
+        };
+        let complete = AgentEvent::Complete {
+            id: None,
+            output: Ok(output),
+            when: When::Drained,
+        };
+        let spoken = |sample: u8| AgentOutput::Audio(vec![sample; 1600].into());
+        Self([spoken(BEFORE), AgentOutput::Event(complete), spoken(AFTER)].into())
+    }
+}
+
+impl Agent for Talkative {
+    fn handle_input(&mut self, _now: Now, _input: AgentInput<'_>) {}
+
+    fn handle_timeout(&mut self, _now: Now) {}
+
+    fn poll_output(&mut self) -> Option<AgentOutput> {
+        self.0.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Now> {
+        None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_says_after_it_has_completed_is_not_heard() {
+    let plane = plane(8);
+    let (handle, _events, mut phone) = call(&plane).await;
+    handle.attach(Box::new(Talkative::new())).unwrap();
+    let mut heard = Vec::new();
+    for _ in 0..60 {
+        let (_, payload) = phone.listen();
+        heard.extend_from_slice(&payload);
+        phone.talk(&[0xff; 160]);
+    }
+    let count = |sample: u8| heard.iter().filter(|it| **it == sample).count();
+    assert_eq!((count(BEFORE), count(AFTER)), (1600, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
