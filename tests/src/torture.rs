@@ -41,6 +41,8 @@ pub struct Heard {
     pub wanted: usize,
     /// The Request-URI, which an ACK of RFC 2543 is known by too.
     target: String,
+    /// The Via as it was sent, which such an ACK is known by as well.
+    via: String,
 }
 
 impl Heard {
@@ -86,6 +88,7 @@ impl Player {
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut heard = Heard {
             target: target_of(message),
+            via: via_of(message),
             ..Heard::default()
         };
         socket.send_to(message, self.udp)?;
@@ -116,6 +119,7 @@ impl Player {
         let mut heard = Heard {
             wanted,
             target: target_of(&pieces.concat()),
+            via: via_of(&pieces.concat()),
             ..Heard::default()
         };
         for piece in pieces {
@@ -204,19 +208,32 @@ impl Heard {
             self.answers.push((status, reason.into_owned()));
             self.call_ids.push(call_id);
         }
-        invite.then(|| ack(found, &self.target))
+        invite.then(|| ack(found, &self.target, &self.via))
     }
 }
 
+/// The topmost Via of a message that can be read.
+fn via_of(message: &[u8]) -> String {
+    let parsed = Message::parse(Bytes::copy_from_slice(message), &Limits::default());
+    let via = parsed.ok().and_then(|message| {
+        let via = message.header("Via")?;
+        Some(String::from_utf8_lossy(&via).into_owned())
+    });
+    via.unwrap_or_default()
+}
+
 /// The ACK of a refusal.
-fn ack(refusal: &Message, target: &str) -> Vec<u8> {
+fn ack(refusal: &Message, target: &str, sent_via: &str) -> Vec<u8> {
     let value = |name: &str| {
         let found = refusal.header(name).unwrap_or_default();
         String::from_utf8_lossy(&found).into_owned()
     };
+    let via = match value("Via") {
+        via if via.contains("branch=") || sent_via.is_empty() => via,
+        _ => sent_via.to_owned(),
+    };
     format!(
-        "ACK {target} SIP/2.0\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
-        value("Via"),
+        "ACK {target} SIP/2.0\r\nVia: {via}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
         value("From"),
         value("To"),
         value("Call-ID"),
