@@ -143,6 +143,7 @@ impl Ender {
 
 /// Something that happened to a call, for the one who reads its record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Moment {
     /// Milliseconds since the INVITE came.
     pub at_ms: u64,
