@@ -17,8 +17,9 @@ pub struct FormedRequest {
 }
 
 /// Names that an embedded header may not set: they are the dialog's, the transport's, or they say
-/// who calls. User-Agent is our own, and there can be one only. Those that end in `*` stand for all names that begin so.
-const NOT_FROM_A_URI: [&str; 34] = [
+/// who calls. User-Agent and the session timer's fields (RFC 4028) are our own, and there can be one
+/// only. Those that end in `*` stand for all names that begin so; `a` is short for Accept-Contact.
+const NOT_FROM_A_URI: [&str; 38] = [
     "from",
     "f",
     "to",
@@ -38,6 +39,7 @@ const NOT_FROM_A_URI: [&str; 34] = [
     "l",
     "e",
     "accept*",
+    "a",
     "allow",
     "supported",
     "k",
@@ -53,6 +55,9 @@ const NOT_FROM_A_URI: [&str; 34] = [
     "x-asapp-calltransferid",
     "body",
     "user-agent",
+    "session-expires",
+    "x",
+    "min-se",
 ];
 
 /// Forms a request from a URI. What is no SIP URI is taken as it stands.

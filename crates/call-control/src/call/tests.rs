@@ -4,6 +4,7 @@ mod arriving;
 mod chain;
 mod handing_back;
 mod keys;
+mod return_uris;
 mod sessions;
 mod talking;
 mod world;

@@ -9,6 +9,7 @@ mod pings;
 mod property;
 mod refer;
 mod reliable;
+mod return_uris;
 mod session_timer;
 mod torture;
 mod update;
