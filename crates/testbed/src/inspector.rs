@@ -154,7 +154,9 @@ impl Inspector {
         store: &Store,
     ) {
         let by = ends.0;
-        if self.sounds && by == GATEWAY && !echo {
+        // Whatever it was that was acknowledged: the waiting is over.
+        let settles = matches!(message.method(), Method::Ack | Method::Cancel);
+        if self.sounds && by == GATEWAY && (settles || !echo) {
             self.said(now, message);
         }
         if let Err((rule, detail)) = self.wire.sent(now, ends, message, echo) {
