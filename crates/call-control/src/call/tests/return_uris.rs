@@ -30,29 +30,35 @@ fn handed_back(uri: &str, by: ReturnType) -> (World, Vec<Output>) {
 
 fn referred_to(uri: &str) -> Option<Bytes> {
     let (_, wants) = handed_back(uri, ReturnType::Refer);
-    wants.into_iter().find_map(|output| match output {
-        Output::Sip {
-            command: Command::Refer { target, .. },
-            ..
-        } => Some(target),
-        _ => None,
+    wants.into_iter().find_map(|output| {
+        let Output::Sip { command, .. } = output else {
+            return None;
+        };
+        let Command::Refer { target, .. } = command else {
+            return None;
+        };
+        Some(target)
     })
 }
 
 /// The URI that is resolved, and the one that is called.
 fn invited(uri: &str) -> (Option<Bytes>, Option<Bytes>) {
     let (mut world, wants) = handed_back(uri, ReturnType::Invite);
-    let resolved = wants.into_iter().find_map(|output| match output {
-        Output::Resolve { uri } => Some(uri),
-        _ => None,
+    let resolved = wants.into_iter().find_map(|output| {
+        let Output::Resolve { uri } = output else {
+            return None;
+        };
+        Some(uri)
     });
     world.on(port(Side::Target));
     world
         .call
         .handle_input(world.now, Input::Resolved(Ok(vec![hop(TARGET)])));
-    let placed = std::iter::from_fn(|| world.call.poll_output()).find_map(|output| match output {
-        Output::Place(place) => Some(place.uri),
-        _ => None,
+    let placed = std::iter::from_fn(|| world.call.poll_output()).find_map(|output| {
+        let Output::Place(place) = output else {
+            return None;
+        };
+        Some(place.uri)
     });
     (resolved, placed)
 }
