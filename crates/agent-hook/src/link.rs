@@ -9,6 +9,7 @@ mod pump;
 mod send_queue;
 mod task;
 
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 pub(crate) use ignored::Ignored;
@@ -41,8 +42,14 @@ pub(crate) trait Wire: Send + std::fmt::Debug + 'static {
         false
     }
 
-    /// Called once a second: what the protocol wants to have said from time to time.
+    /// Called when [`Wire::due`] has come, and once a second: what the protocol wants to have said
+    /// from time to time.
     fn look(&mut self) -> Option<AgentOutput> {
+        None
+    }
+
+    /// When [`Wire::look`] is wanted.
+    fn due(&self) -> Option<Instant> {
         None
     }
 

@@ -258,6 +258,8 @@ pub enum AgentPhase {
     HandingBack,
     /// Caller and target talk; the agent listens to both.
     Bridged,
+    /// The call is over; [`AgentRequest::Stop`] follows.
+    Ended,
 }
 
 /// A request to the media plane.

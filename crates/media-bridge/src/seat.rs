@@ -179,7 +179,11 @@ impl Seat {
             MediaCommand::Drain {
                 skip_trailing_silence,
             } => self.drain(now, skip_trailing_silence),
-            MediaCommand::Agent(AgentInput::Stop) => self.stop_agent(now),
+            MediaCommand::Agent(AgentInput::Stop) => {
+                // what it said before is still told
+                self.hear_agent(now);
+                self.stop_agent(now);
+            }
             MediaCommand::Agent(input) => {
                 if let AgentInput::Phase { phase, .. } = &input {
                     self.agent_speaks = *phase == Phase::Agent;

@@ -1,17 +1,18 @@
 //! One AudioHook session.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::sign::{Terms, sign};
-use super::words::{derived_uuid, duration, events, interleaved, reason};
+use super::words::{derived_uuid, duration, events, interleaved, millis, reason};
 use super::{AudioHookConfig, Continued, context};
 use crate::agent::{AgentOutput, Phase, Track};
 use crate::dial::Opening;
@@ -22,6 +23,10 @@ use crate::twilio::{StreamKind, custom_parameters};
 
 /// How long the handshake's signature is good for.
 const SIGNATURE_LIFE_SECS: i64 = 10;
+
+/// A pause of the agent after which what it played is taken to be all: as long as the play-out
+/// waits for more at the start of a talk-spurt.
+const ALL_AFTER: Duration = Duration::from_millis(100);
 
 /// The name of our own mark behind what the agent played last.
 const PLAYED: &str = "audiohook:played";
@@ -49,7 +54,11 @@ pub(crate) struct AudioHookWire {
     waiting: Option<[u8; FRAME]>,
     /// Since which sample nothing is sent, by the agent's wish.
     paused_at: Option<u64>,
+    /// Samples at the beginning that the agent does not want.
+    discard_to: u64,
     playback: Playback,
+    /// Marks of ours that stand in the play-out queue.
+    marks: u32,
     pinged: Option<Instant>,
     round_trip_ms: Option<u128>,
     closing: bool,
@@ -93,7 +102,9 @@ impl AudioHookWire {
             listens,
             waiting: None,
             paused_at: None,
+            discard_to: 0,
             playback: Playback::Idle,
+            marks: 0,
             pinged: None,
             round_trip_ms: None,
             closing: false,
@@ -223,6 +234,8 @@ impl AudioHookWire {
         self.stereo = channels.is_some_and(|channels| channels.len() == 2);
         let paused = parameters.get("startPaused").and_then(Value::as_bool);
         self.paused_at = (paused == Some(true)).then_some(0);
+        let discard = parameters.get("discardTo").and_then(Value::as_str);
+        self.discard_to = discard.and_then(millis).map_or(0, |ms| ms * 8);
         Ok(())
     }
 
@@ -261,10 +274,27 @@ impl AudioHookWire {
         }
     }
 
-    /// One frame further on the session's timeline; nothing is sent while paused.
+    /// One frame further on the session's timeline; nothing is sent while paused. What the agent
+    /// did not want of the beginning is told when it is over.
     fn audio(&mut self, audio: Bytes) -> Option<Message> {
         self.samples += FRAME as u64;
-        self.paused_at.is_none().then_some(Message::Binary(audio))
+        if self.paused_at.is_some() {
+            return None;
+        }
+        if self.discard_to == 0 {
+            return Some(Message::Binary(audio));
+        }
+        if self.samples < self.discard_to {
+            return None;
+        }
+        self.discard_to = 0;
+        Some(self.discarded(0))
+    }
+
+    fn discarded(&mut self, start: u64) -> Message {
+        let discarded = duration(self.samples.saturating_sub(start));
+        let told = json!({ "start": duration(start), "discarded": discarded });
+        self.message("discarded", told)
     }
 
     fn heard_audio(&mut self, audio: Bytes) -> Heard {
@@ -315,9 +345,8 @@ impl AudioHookWire {
     fn resume(&mut self) -> Heard {
         let mut replies = vec![self.message("resumed", json!({}))];
         if let Some(start) = self.paused_at.take() {
-            let discarded = self.samples.saturating_sub(start);
-            let told = json!({ "start": duration(start), "discarded": duration(discarded) });
-            replies.push(self.message("discarded", told));
+            self.discard_to = 0;
+            replies.push(self.discarded(start));
         }
         Heard::Reply(replies, Vec::new())
     }
@@ -373,7 +402,8 @@ impl Wire for AudioHookWire {
                 Some(self.message("dtmf", json!({ "digit": digit.to_string() })))
             }
             ToAgent::Mark { name, .. } if name == PLAYED => {
-                if self.playback != Playback::Marked {
+                self.marks = self.marks.saturating_sub(1);
+                if self.playback != Playback::Marked || self.marks > 0 {
                     return None;
                 }
                 self.playback = Playback::Idle;
@@ -388,11 +418,14 @@ impl Wire for AudioHookWire {
                 self.closing = true;
                 Some(self.message("close", json!({ "reason": "end" })))
             }
+            ToAgent::Error { code, message } => {
+                let code = error_code(code);
+                Some(self.message("error", json!({ "code": code, "message": message })))
+            }
             ToAgent::Mark { .. }
             | ToAgent::TransferResult { .. }
             | ToAgent::Completed { .. }
             | ToAgent::Flow { .. }
-            | ToAgent::Error { .. }
             | ToAgent::Welcome(_) => None,
         }
     }
@@ -420,11 +453,19 @@ impl Wire for AudioHookWire {
 
     fn look(&mut self) -> Option<AgentOutput> {
         match self.playback {
-            Playback::Playing { last } if last.elapsed().as_millis() >= 500 => {
+            Playback::Playing { last } if last.elapsed() >= ALL_AFTER => {
                 self.playback = Playback::Marked;
+                self.marks += 1;
                 Some(AgentOutput::Mark(PLAYED.to_owned()))
             }
             Playback::Playing { .. } | Playback::Marked | Playback::Idle => None,
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match self.playback {
+            Playback::Playing { last } => Some(last + ALL_AFTER),
+            Playback::Marked | Playback::Idle => None,
         }
     }
 
@@ -434,6 +475,16 @@ impl Wire for AudioHookWire {
 
     fn tracks_at_start(&self) -> bool {
         self.stereo && !self.listens
+    }
+}
+
+/// The code of an `error` for a message that was passed over: 405 for a type that does not exist,
+/// 400 for all else.
+fn error_code(kind: &str) -> u16 {
+    if kind == Ignored::UnknownEvent.name() {
+        405
+    } else {
+        400
     }
 }
 

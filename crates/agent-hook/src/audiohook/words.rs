@@ -78,7 +78,8 @@ pub(super) fn duration(samples: u64) -> String {
     format!("PT{seconds}.{}S", fraction.trim_end_matches('0'))
 }
 
-fn millis(duration: &str) -> Option<u64> {
+/// Milliseconds of an ISO 8601 duration in seconds.
+pub(super) fn millis(duration: &str) -> Option<u64> {
     let seconds = duration.strip_prefix("PT")?.strip_suffix('S')?;
     let seconds: f64 = seconds.parse().ok()?;
     (0.0..1e9)

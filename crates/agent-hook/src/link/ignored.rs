@@ -15,7 +15,7 @@ pub(crate) enum Ignored {
 }
 
 impl Ignored {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::UnknownEvent => "unknown_event",
             Self::BadJson => "bad_json",

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::send_queue::SendQueue;
 use super::{Heard, ToAgent, Wire};
+use crate::agent::{AgentEvent, AgentOutput};
 use crate::probe::{Probe, Speaker};
 
 /// How long a good-bye may take before the connection is dropped.
@@ -150,7 +151,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Pump<S, W> {
 
     async fn hear_farewell(&mut self) -> Result<(), Error> {
         while let Some(message) = poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await {
-            if let Heard::Ended { .. } = self.wire.decode(message?) {
+            let heard = self.wire.decode(message?);
+            note_late(&heard);
+            if let Heard::Ended { .. } = heard {
                 break;
             }
         }
@@ -158,7 +161,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Pump<S, W> {
     }
 
     async fn finish(&mut self) {
-        while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await {}
+        while let Some(Ok(message)) = poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await {
+            note_late(&self.wire.decode(message));
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -200,5 +205,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Pump<S, W> {
             self.oldest.get_or_insert(*at);
         }
         self.wire.encode(message)
+    }
+}
+
+/// A result that comes after the good-bye is noted, and does nothing any more.
+fn note_late(heard: &Heard) {
+    let outputs = match heard {
+        Heard::Output(output) => std::slice::from_ref(output),
+        Heard::Outputs(outputs) | Heard::Reply(_, outputs) | Heard::Ended { outputs, .. } => {
+            outputs
+        }
+        Heard::Hello(_) | Heard::Pong | Heard::Ignored(_) | Heard::Nothing => &[],
+    };
+    let completes =
+        |output: &AgentOutput| matches!(output, AgentOutput::Event(AgentEvent::Complete { .. }));
+    if outputs.iter().any(completes) {
+        metrics::counter!("handback_hook_late_completions_total").increment(1);
+        tracing::info!("the agent completed after the end of its part: not acted on");
     }
 }

@@ -7,7 +7,7 @@ use metrics::Histogram;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -152,6 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let due = self.pump.wire.due();
             tokio::select! {
                 message = self.ends.from_shard.recv() => {
                     if self.take_all(message) {
@@ -169,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
                         return End::Stopped;
                     }
                 }
+                () = come(due) => self.look_at_wire(),
                 _ = look.tick() => {
                     if let Some(reason) = self.look() {
                         return End::Broken(reason);
@@ -285,6 +287,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
         self.stalled = false;
     }
 
+    fn look_at_wire(&mut self) {
+        if let Some(output) = self.pump.wire.look() {
+            self.held.push_back(output);
+        }
+    }
+
     /// Pings when it is time; a reason to give the agent up, if there is one.
     fn look(&mut self) -> Option<String> {
         let now = Instant::now();
@@ -307,9 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
             let stalled = AgentOutput::Event(AgentEvent::Stalled);
             let _ = self.ends.to_shard.try_send(stalled);
         }
-        if let Some(output) = self.pump.wire.look() {
-            self.held.push_back(output);
-        }
+        self.look_at_wire();
         if now - self.last_ping >= PING_EVERY {
             if self.unanswered.is_some() && self.pump.wire.pong_is_due_before_the_next_ping() {
                 return Some("the last ping was not answered".to_owned());
@@ -319,6 +325,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
             self.pump.ping();
         }
         None
+    }
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn come(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -24,11 +24,15 @@ pub(crate) type Object = Map<String, Value>;
 /// `hook.hello{version, features, agent}`.
 pub(super) fn hello(text: &str) -> Result<Features, Ignored> {
     let fields = fields(text)?;
-    let major = fields
-        .get("version")
-        .and_then(Value::as_str)
-        .map(|version| version.split('.').next());
-    if !matches!(major, None | Some(Some("1"))) {
+    // the lower of the two majors rules, which is ours, as there is none below it
+    let major = match fields.get("version").and_then(text_of) {
+        None => Some(1),
+        Some(version) => version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok()),
+    };
+    if major.is_none_or(|major: u32| major < 1) {
         return Err(Ignored::BadFields);
     }
     let names = fields.get("features").and_then(Value::as_array);
@@ -283,10 +287,12 @@ mod tests {
             hello(r#"{"event":"hook.hello","version":"1.2","features":["tracks","juggling"]}"#)
                 .unwrap();
         assert_eq!(features.list(), [crate::wire::Feature::Tracks]);
-        assert_eq!(
-            hello(r#"{"version":"2.0","features":[]}"#),
-            Err(Ignored::BadFields)
-        );
+        // its own 1.0 is what an agent of a later major is welcomed with
+        assert!(hello(r#"{"version":"2.0","features":[]}"#).is_ok());
+        for none_in_common in ["0.9", "one", ""] {
+            let text = json!({ "version": none_in_common, "features": [] });
+            assert_eq!(hello(&text.to_string()), Err(Ignored::BadFields));
+        }
     }
 
     #[test]

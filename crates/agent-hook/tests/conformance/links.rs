@@ -12,6 +12,7 @@ use timebase::Now;
 use tokio::net::TcpListener;
 
 use crate::far::{AudioHookFar, Far, TwilioFar};
+use crate::scratch::Scratch;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,15 +31,25 @@ pub(crate) enum Link {
 
 pub(crate) const WIRES: [Link; 3] = [Link::Twilio, Link::AudioHook, Link::Stereo];
 
-pub(crate) const ALL: [Link; 8] = [
+pub(crate) const ALL: [Link; 9] = [
     Link::Twilio,
     Link::AudioHook,
     Link::Stereo,
     Link::Builtin("builtin:echo"),
     Link::Builtin("builtin:lab"),
+    Link::Builtin("builtin:record"),
     Link::Builtin("builtin:tone"),
     Link::Builtin("builtin:silence"),
     Link::Builtin("builtin:flow"),
+];
+
+pub(crate) const BUILTINS: [&str; 6] = [
+    "builtin:echo",
+    "builtin:lab",
+    "builtin:record",
+    "builtin:tone",
+    "builtin:silence",
+    "builtin:flow",
 ];
 
 const FLOW: &str = "
@@ -76,8 +87,9 @@ pub(crate) fn facts() -> CallFacts {
 
 /// An agent of this link, and its far side where there is one.
 pub(crate) async fn connected(link: Link) -> (Subject, Option<Far>) {
+    let scratch = Scratch::new();
     let (agent, far) = match link {
-        Link::Builtin(name) => (builtin(name).await, None),
+        Link::Builtin(name) => (builtin(name, &scratch).await, None),
         Link::Twilio => {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let hooks = hooks(&listener, Protocol::Twilio, false);
@@ -99,19 +111,38 @@ pub(crate) async fn connected(link: Link) -> (Subject, Option<Far>) {
             (agent.unwrap(), Some(Far::AudioHook(far)))
         }
     };
-    (Subject { agent, slot: 0 }, far)
+    let subject = Subject {
+        agent,
+        slot: 0,
+        scratch,
+    };
+    (subject, far)
 }
 
-async fn builtin(name: &str) -> Box<dyn Agent> {
-    let url = if name == "builtin:flow" {
-        let path = std::env::temp_dir().join(format!("conformance-{}.yaml", std::process::id()));
-        std::fs::write(&path, FLOW).unwrap();
-        format!("{name}?file={}", path.display())
-    } else {
-        name.to_owned()
+/// The agent that needs no server, with what it needs in a folder of its own.
+async fn builtin(name: &str, scratch: &Scratch) -> Box<dyn Agent> {
+    let url = match name {
+        "builtin:flow" => format!("{name}?file={}", scratch.write("flow.yaml", FLOW).display()),
+        "builtin:record" => format!("{name}?dir={}", scratch.path().display()),
+        other => other.to_owned(),
     };
+    started(&url).await
+}
+
+/// A dialogue of this text, whose prompts are in the folder.
+pub(crate) async fn dialogue(text: &str, scratch: Scratch) -> Subject {
+    let file = scratch.write("flow.yaml", text);
+    let agent = started(&format!("builtin:flow?file={}", file.display())).await;
+    Subject {
+        agent,
+        slot: 0,
+        scratch,
+    }
+}
+
+async fn started(url: &str) -> Box<dyn Agent> {
     let config = HookConfig {
-        urls: vec![url],
+        urls: vec![url.to_owned()],
         ..HookConfig::default()
     };
     let hooks = Hooks::new(config).unwrap();
@@ -138,6 +169,8 @@ fn hooks(listener: &TcpListener, protocol: Protocol, stereo: bool) -> Hooks {
 pub(crate) struct Subject {
     pub(crate) agent: Box<dyn Agent>,
     slot: u64,
+    /// Goes with it.
+    pub(crate) scratch: Scratch,
 }
 
 impl Subject {

@@ -7,7 +7,9 @@
     reason = "helpers of tests fail tests"
 )]
 
+mod builtins;
 mod contract;
 mod far;
 mod links;
+mod scratch;
 mod wires;

@@ -6,8 +6,9 @@ use sip_core::{Command, Header};
 use timebase::Now;
 
 use super::{Call, State, reasons};
-use crate::io::{AgentRequest, MediaRequest, Output};
+use crate::io::{AgentPhase, AgentRequest, MediaRequest, Output};
 use crate::outcome::Outcome;
+use crate::transfer::ReturnType;
 
 /// Longer than any transaction (64·T1 = 32 s): after this the record is made whatever is missing.
 const END_WITHIN: Duration = Duration::from_secs(40);
@@ -56,13 +57,23 @@ impl Call {
     /// Lets go of agent, media and target; waits for what is still open.
     pub(super) fn close(&mut self, now: Now, outcome: Outcome) {
         self.drop_target(Vec::new());
-        self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+        self.stop_agent_at_end(None);
         self.media(MediaRequest::Close);
         self.state = State::Ending {
             outcome,
             give_up: now + END_WITHIN,
         };
         self.end_if_done(now);
+    }
+
+    /// The agent's part ends with the call; one that said hello is told so.
+    pub(super) fn stop_agent_at_end(&mut self, method: Option<ReturnType>) {
+        if self.agent_attached && self.hello.is_some() {
+            let ended = AgentRequest::Phase(AgentPhase::Ended, method);
+            self.outputs.push_back(Output::Agent(ended));
+        }
+        self.agent_attached = false;
+        self.outputs.push_back(Output::Agent(AgentRequest::Stop));
     }
 
     /// Tells the target's leg to end and keeps waiting for that. Without a reason of its own, the

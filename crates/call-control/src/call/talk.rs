@@ -163,7 +163,10 @@ impl Call {
                 | State::Ending { .. }
                 | State::Ended,
                 Ok(_),
-            ) => Err("the agent does not have the call".to_owned()),
+            ) => {
+                self.diary.note(now, "completion too late");
+                Err("the agent does not have the call".to_owned())
+            }
         };
         let error = verdict.as_ref().err().cloned();
         self.outputs

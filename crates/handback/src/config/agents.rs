@@ -1,6 +1,5 @@
 //! The meaning of `[agent]`.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,7 +141,7 @@ fn certificates(section: &Section<'_>, key: &str, path: &str) -> Vec<Certificate
     }
 }
 
-/// Empty: the words compiled in; `none`: no words; else a WAV file at 8 kHz, mono, 16 bits.
+/// Empty: the words compiled in; `none`: no words; else a WAV file of any rate, a minute at most.
 fn comfort_prompt(section: &mut Section<'_>) -> ComfortPrompt {
     match section.optional("comfort_prompt").as_deref() {
         None => ComfortPrompt::BuiltIn,
@@ -158,15 +157,10 @@ fn comfort_prompt(section: &mut Section<'_>) -> ComfortPrompt {
 }
 
 fn read_prompt(path: &str) -> Result<Vec<u8>, String> {
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let mut reader = hound::WavReader::new(bytes.as_slice()).map_err(|error| error.to_string())?;
-    let spec = reader.spec();
-    if spec.sample_rate != 8000 || spec.channels != 1 || spec.bits_per_sample != 16 {
-        return Err("must be 8 kHz, mono, 16 bits".to_owned());
+    let samples = agent_hook::sound::read_wav(Path::new(path));
+    let samples = samples.map_err(|error| error.to_string())?;
+    if samples.len() > LONGEST_PROMPT {
+        return Err("is longer than a minute".to_owned());
     }
-    let samples = reader.samples::<i16>().take(LONGEST_PROMPT);
-    let coded = samples.map(|sample| sample.map(audio_codec_algorithms::encode_ulaw));
-    coded
-        .collect::<Result<Vec<u8>, _>>()
-        .map_err(|error| error.to_string())
+    Ok(samples.to_vec())
 }

@@ -499,6 +499,7 @@ fn proofs_that_cannot_be_given_are_named() {
     assert!(problem("client_cert_file = \"x\"").starts_with("agent.client_key_file: "));
     assert!(problem("ca_file = \"/nowhere.pem\"").starts_with("agent.ca_file: "));
     assert!(problem("comfort_prompt = \"/no.wav\"").starts_with("agent.comfort_prompt: "));
+    assert!(problem("comfort_prompt = \"Cargo.toml\"").starts_with("agent.comfort_prompt: "));
     let audiohook = "[agent.audiohook]\nclient_secret = \"!\"";
     assert!(only_error(audiohook).starts_with("agent.audiohook.client_secret: "));
 }
@@ -683,4 +684,31 @@ fn header_transfers_need_somewhere_to_return_to() {
     assert!(only_error(&text("")).starts_with("account[0].return_uri: "));
     let config = config(&text("return_uri = \"sip:q@sbc.example.com\""));
     assert!(config.accounts[0].trunks[0].header_transfers);
+}
+
+#[test]
+fn comfort_prompt_may_be_a_wav_file_of_any_rate_and_is_at_most_a_minute() {
+    let path = std::env::temp_dir().join(format!("handback-prompt-{}.wav", std::process::id()));
+    let prompt = |seconds: u32| {
+        let spec = hound::WavSpec {
+            channels: 2,
+            sample_rate: 24_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+        for _ in 0..seconds * 48_000 {
+            writer.write_sample(1000_i16).unwrap();
+        }
+        writer.finalize().unwrap();
+        format!("[agent]\ncomfort_prompt = \"{}\"", path.display())
+    };
+    let loaded = config(&prompt(1));
+    let too_long = only_error(&prompt(61));
+    std::fs::remove_file(&path).unwrap();
+    let ComfortPrompt::Samples(samples) = loaded.agent.comfort_prompt else {
+        panic!("no samples")
+    };
+    assert!((7_900..8_100).contains(&samples.len()), "{}", samples.len());
+    assert!(too_long.contains("longer than a minute"), "{too_long}");
 }

@@ -16,6 +16,7 @@ pub(super) const fn phase(phase: AgentPhase, method: Option<ReturnType>) -> Agen
         AgentPhase::Agent => Phase::Agent,
         AgentPhase::HandingBack => Phase::HandingBack,
         AgentPhase::Bridged => Phase::Bridged,
+        AgentPhase::Ended => Phase::Ended,
     };
     AgentInput::Phase {
         phase,

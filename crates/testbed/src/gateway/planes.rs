@@ -180,7 +180,10 @@ impl Gateway {
             }
             AgentRequest::TransferResult { .. }
             | AgentRequest::Listen
-            | AgentRequest::Phase(AgentPhase::HandingBack | AgentPhase::Bridged, _) => {}
+            | AgentRequest::Phase(
+                AgentPhase::HandingBack | AgentPhase::Bridged | AgentPhase::Ended,
+                _,
+            ) => {}
             AgentRequest::Stop => {
                 self.host.tell(Fact::Agent { seat, lost: false });
                 self.seats[seat].agent.stopped.get_or_insert(now);

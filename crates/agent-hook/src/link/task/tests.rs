@@ -11,8 +11,11 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::super::{FRAME, WireAgent};
 use super::*;
 use crate::agent::{Agent, AgentInput, Track};
+use crate::audiohook::{AudioHookConfig, AudioHookWire};
+use crate::dial::Opening;
 use crate::facts::tests::facts;
 use crate::twilio::{StreamKind, TwilioWire};
+use serde_json::{Value, json};
 use timebase::Now;
 
 fn wire() -> TwilioWire {
@@ -21,10 +24,17 @@ fn wire() -> TwilioWire {
 
 /// A running link: the shard's end and the agent's end.
 async fn linked(bytes_on_the_way: usize) -> (WireAgent, WebSocketStream<DuplexStream>) {
+    linked_by(wire(), bytes_on_the_way).await
+}
+
+async fn linked_by(
+    wire: impl Wire,
+    bytes_on_the_way: usize,
+) -> (WireAgent, WebSocketStream<DuplexStream>) {
     let (near, far) = tokio::io::duplex(bytes_on_the_way);
     let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
     let (agent, ends) = WireAgent::new("MZ1");
-    tokio::spawn(Link::new(Pump::new(socket, wire()), ends).run());
+    tokio::spawn(Link::new(Pump::new(socket, wire), ends).run());
     (
         agent,
         WebSocketStream::from_raw_socket(far, Role::Server, None).await,
@@ -141,4 +151,108 @@ async fn agent_faster_than_the_shard_is_held_back_and_loses_nothing() {
         );
     }
     drop(sent.await.unwrap());
+}
+
+fn session() -> AudioHookWire {
+    let facts = facts();
+    let opening = Opening {
+        facts: &facts,
+        parameters: &[],
+        kind: StreamKind::Conversation,
+    };
+    AudioHookWire::new(&AudioHookConfig::default(), opening)
+}
+
+/// The type and parameters of the next text message.
+async fn said(far: &mut WebSocketStream<DuplexStream>) -> (String, Value) {
+    loop {
+        if let Message::Text(text) = far.next().await.unwrap().unwrap() {
+            let message: Value = serde_json::from_str(text.as_str()).unwrap();
+            let kind = message["type"].as_str().unwrap().to_owned();
+            return (kind, message["parameters"].clone());
+        }
+    }
+}
+
+fn played(name: String) -> AgentInput<'static> {
+    AgentInput::MarkPlayed {
+        name,
+        played: true,
+        sample: 0,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn audiohook_is_told_of_playback_when_it_begins_and_when_the_last_sample_has_left() {
+    let (mut agent, mut far) = linked_by(session(), 1 << 20).await;
+    let audio = || Message::Binary(vec![1; 800].into());
+    let start = Instant::now();
+    far.send(audio()).await.unwrap();
+    assert_eq!(said(&mut far).await.0, "playback_started");
+    assert_eq!(
+        next_output(&mut agent).await,
+        AgentOutput::Audio(vec![1; 800].into())
+    );
+    let AgentOutput::Mark(first) = next_output(&mut agent).await else {
+        panic!("no mark behind the audio")
+    };
+    let waited = start.elapsed().as_millis();
+    assert!((100..=140).contains(&waited), "{waited} ms");
+    // more comes before the mark is reached: it is no end
+    far.send(audio()).await.unwrap();
+    next_output(&mut agent).await;
+    let AgentOutput::Mark(second) = next_output(&mut agent).await else {
+        panic!("no mark behind the audio")
+    };
+    agent.handle_input(Now::ZERO, played(first));
+    agent.handle_input(Now::ZERO, AgentInput::Dtmf { digit: '1' });
+    assert_eq!(said(&mut far).await.0, "dtmf", "not yet completed");
+    agent.handle_input(Now::ZERO, played(second));
+    assert_eq!(said(&mut far).await.0, "playback_completed");
+    assert!(start.elapsed().as_millis() < 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn audiohook_pause_is_confirmed_and_what_was_not_sent_is_told() {
+    let (mut agent, mut far) = linked_by(session(), 1 << 20).await;
+    let text = |kind: &str| {
+        Message::text(
+            json!({ "version": "2", "type": kind, "seq": 1, "parameters": {} }).to_string(),
+        )
+    };
+    far.send(text("pause")).await.unwrap();
+    assert_eq!(said(&mut far).await.0, "paused");
+    for n in 0..50 {
+        agent.handle_input(
+            Now::ZERO,
+            AgentInput::Heard {
+                track: Track::Inbound,
+                timestamp_ms: n * 20,
+                frame: &[0; FRAME],
+            },
+        );
+    }
+    agent.handle_input(Now::ZERO, AgentInput::Dtmf { digit: '1' });
+    assert_eq!(said(&mut far).await.0, "dtmf");
+    far.send(text("resume")).await.unwrap();
+    assert_eq!(said(&mut far).await.0, "resumed");
+    let (kind, parameters) = said(&mut far).await;
+    assert_eq!(kind, "discarded");
+    assert_eq!(parameters, json!({ "start": "PT0S", "discarded": "PT1S" }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn audiohook_is_told_once_what_it_said_that_is_not_understood() {
+    let (_agent, mut far) = linked_by(session(), 1 << 20).await;
+    for text in ["{", "{", r#"{"type":"whatever"}"#] {
+        far.send(Message::text(text)).await.unwrap();
+    }
+    for code in [400, 405] {
+        let (kind, parameters) = said(&mut far).await;
+        assert_eq!(
+            (kind.as_str(), &parameters["code"]),
+            ("error", &json!(code))
+        );
+        assert!(parameters["message"].is_string());
+    }
 }

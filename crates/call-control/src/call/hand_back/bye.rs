@@ -8,7 +8,7 @@ use timebase::Now;
 use super::super::reasons::{self, TRANSFER_HEADER};
 use super::super::{Call, State};
 use super::StepState;
-use crate::io::{AgentRequest, MediaRequest, Output};
+use crate::io::MediaRequest;
 use crate::outcome::StepResult;
 use crate::transfer::ReturnType;
 
@@ -29,7 +29,7 @@ impl Call {
         headers.extend(self.returned_headers());
         self.diary.note(now, "BYE");
         self.begin_step(ReturnType::Bye, StepState::Bye);
-        self.outputs.push_back(Output::Agent(AgentRequest::Stop));
+        self.stop_agent_at_end(Some(ReturnType::Bye));
         self.command(self.caller.id, Command::HangUp { headers });
         // The session is over as soon as the BYE is on its way (RFC 3261 §15.1.1).
         let side = Side::Caller;

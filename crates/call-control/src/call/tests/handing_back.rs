@@ -564,6 +564,20 @@ fn socket_that_dies_during_the_hand_back_changes_nothing() {
 }
 
 #[test]
+fn agent_that_said_hello_is_told_that_the_call_is_over_before_it_is_stopped() {
+    let (mut world, wants) = handing_back_after_hello(policy(), ReturnType::Bye, false);
+    let at = |wants: &[String], what: &str| wants.iter().position(|it| it == what);
+    let told = at(&wants, "tell agent Ended");
+    assert!(
+        told.is_some() && told < at(&wants, "stop agent"),
+        "{wants:?}"
+    );
+    assert!(at(&wants, "stop agent") < wants.iter().position(|it| it.starts_with("hang up")));
+    let wants = world.on(ended(CALLER, Ended::ByeAnswered(200)));
+    assert_eq!(at(&wants, "tell agent Ended"), None, "told once: {wants:?}");
+}
+
+#[test]
 fn agent_with_tracks_listens_on_its_own_link_and_another_takes_its_place_when_that_dies() {
     let (mut world, wants) = handing_back_after_hello(policy(), ReturnType::Invite, true);
     assert!(!wants.contains(&"stop agent".to_owned()), "{wants:?}");

@@ -153,6 +153,11 @@ fn completion_after_the_hang_up_is_not_acted_on() {
         world.on(complete()),
         ["tell agent the agent does not have the call"]
     );
+    world.on(Input::Store(StoreReply::Completed));
+    let record = world.record(ended(CALLER, Ended::HungUp));
+    let told = |what: &str| record.timeline.iter().any(|moment| moment.what == what);
+    assert!(told("completion too late"), "{:?}", record.timeline);
+    assert!(record.results.is_empty(), "{:?}", record.results);
 }
 
 #[test]
