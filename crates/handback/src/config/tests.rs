@@ -705,7 +705,7 @@ fn comfort_prompt_may_be_a_wav_file_of_any_rate_and_is_at_most_a_minute() {
     };
     let loaded = config(&prompt(1));
     let too_long = only_error(&prompt(61));
-    std::fs::remove_file(&path).unwrap();
+    fs::remove_file(&path).unwrap();
     let ComfortPrompt::Samples(samples) = loaded.agent.comfort_prompt else {
         panic!("no samples")
     };
