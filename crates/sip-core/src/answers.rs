@@ -195,12 +195,13 @@ pub(crate) fn other_bodies(message: &Message) -> Vec<Body> {
     parts.into_iter().map(body).collect()
 }
 
-/// Whether the sender of an INVITE takes reliable provisional responses, RFC 3262 §3.
-pub(crate) fn reliability(invite: &Message) -> Reliability {
+/// Whether provisional responses to an INVITE are to be reliable, RFC 3262 §3: where its sender
+/// requires it, and `where_supported` also where it only takes them.
+pub(crate) fn reliability(invite: &Message, where_supported: bool) -> Reliability {
     let is_100rel = |tag: &str| tag.eq_ignore_ascii_case("100rel");
     if invite.require().any(is_100rel) {
         Reliability::Required
-    } else if invite.supported().any(is_100rel) {
+    } else if where_supported && invite.supported().any(is_100rel) {
         Reliability::Supported
     } else {
         Reliability::Unsupported

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::flow::{ConnectionId, Flow};
 use crate::stack::Purpose;
-use crate::vocabulary::LegId;
+use crate::vocabulary::{Header, LegId};
 
 /// A request of ours that has no final answer yet, or whose 2xx may come again.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) forks: SmallVec<[(Bytes, u32); 1]>,
     /// Its connection was lost, and it was sent over another one.
     pub(crate) rescued: bool,
+    /// What its CANCEL said, Reason for one.
+    pub(crate) parting: Option<Vec<Header>>,
 }
 
 /// The ACK of a 2xx, sent again with every repetition of that.

@@ -36,6 +36,9 @@ pub struct EndpointConfig {
     pub min_se: Duration,
     /// How long the nonce of a challenge can be used.
     pub nonce_life: Duration,
+    /// Whether requests over TLS ask their peer to use the connection backwards too (RFC 5923): we
+    /// prove who we are by a certificate, and take connections at the address in our Via.
+    pub tls_alias: bool,
     /// The bounds.
     pub bounds: Bounds,
 }
@@ -54,6 +57,7 @@ impl Default for EndpointConfig {
             session_expires: Duration::from_secs(1800),
             min_se: Duration::from_secs(90),
             nonce_life: Duration::from_secs(300),
+            tls_alias: false,
             bounds: Bounds::default(),
         }
     }
@@ -66,6 +70,9 @@ pub struct Bounds {
     pub legs: usize,
     /// Transactions at a time.
     pub transactions: usize,
+    /// Answers over UDP that one source gets which no trunk knows: at once, and per second from then
+    /// on. Its address may be forged, and whoever has it would be hit.
+    pub strangers: (u32, u32),
 }
 
 impl Default for Bounds {
@@ -73,6 +80,7 @@ impl Default for Bounds {
         Self {
             legs: 20_000,
             transactions: 200_000,
+            strangers: (200, 50),
         }
     }
 }
@@ -101,6 +109,9 @@ pub struct TrunkRule {
     pub outbound_auth: Option<Credentials>,
     /// Calls are also taken without [`EndpointConfig::required_header`].
     pub header_optional: bool,
+    /// Provisional responses are reliable (RFC 3262) also where the peer only supports that, rather
+    /// than where it requires it.
+    pub reliable_where_supported: bool,
 }
 
 /// Credentials that a peer must know.

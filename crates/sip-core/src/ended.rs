@@ -51,6 +51,12 @@ pub struct Counters {
     pub refused: u64,
     /// Responses and ACKs that belong to nothing.
     pub stray: u64,
+    /// Responses that have the branch of a request of ours and another Call-ID, From tag or CSeq.
+    pub foreign: u64,
+    /// Requests of strangers over UDP beyond what one source is answered.
+    pub unanswered: u64,
+    /// Requests that were answered 503 since there was no room for them.
+    pub overloaded: u64,
     /// INVITEs admitted.
     pub admitted: u64,
     /// INVITEs placed.

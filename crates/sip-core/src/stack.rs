@@ -3,6 +3,7 @@
 mod again;
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sip_message::{Builder, HeaderName, Message, Method, Uri};
@@ -19,6 +20,9 @@ use crate::ids::Ids;
 use crate::ping::PingId;
 use crate::transaction::{Limits, Table, TxId};
 use crate::vocabulary::{Header, Invitation, LegEvent, LegId, Output, Response};
+
+/// How long nothing is said of something that was said already.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is kept with each transaction.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +121,7 @@ pub(crate) struct Stack {
     pub(crate) counters: Counters,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) table: Table<Context>,
+    said_full: Option<Now>,
     clients: HashMap<TxId, Client>,
 }
 
@@ -132,6 +137,7 @@ impl Stack {
             counters: Counters::default(),
             outputs: VecDeque::new(),
             table,
+            said_full: None,
             clients,
         }
     }
@@ -159,15 +165,22 @@ impl Stack {
         self.outputs.push_back(Output::Transmit { flow, payload });
     }
 
-    /// Sends a response that leaves nothing behind, RFC 3261 §8.2.7.
-    pub(crate) fn refuse(&mut self, request: &Message, flow: Flow, response: &Response) {
+    /// Sends a response that leaves nothing behind, RFC 3261 §8.2.7; what was sent, and where.
+    pub(crate) fn refuse(
+        &mut self,
+        request: &Message,
+        flow: Flow,
+        response: &Response,
+    ) -> Option<(Flow, Bytes)> {
         if request.method() == Method::Ack {
-            return;
+            return None;
         }
         let tag = self.stateless_tag(request);
         let builder = self.compose(request, flow, response, tag.as_bytes());
         let flow = answers::reply_flow(request, flow);
-        self.transmit(flow, builder.build().bytes().clone());
+        let payload = builder.build().bytes().clone();
+        self.transmit(flow, payload.clone());
+        Some((flow, payload))
     }
 
     /// The To tag of stateless responses: the same for the same request.
@@ -207,6 +220,7 @@ impl Stack {
                 flow,
             }),
             Err(_) => {
+                self.overloaded(now, "transactions");
                 self.refuse(
                     request,
                     flow,
@@ -214,6 +228,15 @@ impl Stack {
                 );
                 None
             }
+        }
+    }
+
+    /// There is no room for a request: counted, and said once a minute.
+    pub(crate) fn overloaded(&mut self, now: Now, what: &str) {
+        self.counters.overloaded += 1;
+        if self.said_full.is_none_or(|said| now - said >= SAY_AGAIN) {
+            self.said_full = Some(now);
+            tracing::warn!(what, "requests are answered 503: too many at a time");
         }
     }
 
@@ -258,8 +281,15 @@ impl Stack {
     pub(crate) fn via(&mut self, flow: &Flow) -> String {
         let branch = self.ids.branch();
         let sent_by = self.sent_by(flow);
+        // RFC 5923 §8.1: of connections that are opened from here, over TLS and no other transport.
+        let opens = flow.transport == Transport::Tls && flow.connection.is_none();
+        let alias = if opens && self.config.tls_alias {
+            ";alias"
+        } else {
+            ""
+        };
         format!(
-            "SIP/2.0/{} {sent_by};branch={branch};rport",
+            "SIP/2.0/{} {sent_by};branch={branch};rport{alias}",
             flow.transport.via_token()
         )
     }
@@ -305,6 +335,7 @@ impl Stack {
             acks: Default::default(),
             forks: Default::default(),
             rescued: false,
+            parting: None,
         };
         self.begin(now, client)
     }

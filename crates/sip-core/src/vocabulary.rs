@@ -154,7 +154,7 @@ pub struct Caller {
 /// What the peer says of reliable provisional responses (`100rel`, RFC 3262).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Reliability {
-    /// Nothing: provisional responses are sent once.
+    /// Nothing, or nothing that counts on its trunk: provisional responses are sent once.
     #[default]
     Unsupported,
     /// It takes them: those that carry a session description, or answer an INVITE with an offer, are

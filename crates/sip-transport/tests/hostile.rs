@@ -36,6 +36,7 @@ async fn node(host: &str, options: TransportOptions) -> (SipHandle, Events) {
             digest: None,
             outbound_auth: None,
             header_optional: false,
+            reliable_where_supported: false,
         }],
         ..EndpointConfig::default()
     };

@@ -28,6 +28,7 @@ fn config() -> EndpointConfig {
         digest: None,
         outbound_auth: None,
         header_optional: false,
+        reliable_where_supported: false,
     };
     EndpointConfig {
         trunks: vec![loopback],

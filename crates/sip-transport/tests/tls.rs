@@ -98,6 +98,7 @@ fn trunk() -> TrunkRule {
         digest: None,
         outbound_auth: None,
         header_optional: false,
+        reliable_where_supported: false,
     }
 }
 

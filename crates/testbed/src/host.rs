@@ -243,6 +243,7 @@ pub(crate) fn trunk(allow: &[SocketAddr]) -> TrunkRule {
         digest: None,
         outbound_auth: None,
         header_optional: false,
+        reliable_where_supported: true,
     }
 }
 

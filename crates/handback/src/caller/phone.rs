@@ -218,6 +218,7 @@ fn endpoint_config() -> EndpointConfig {
             digest: None,
             outbound_auth: None,
             header_optional: false,
+            reliable_where_supported: false,
         }],
         user_agent: concat!("handback-call/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..EndpointConfig::default()

@@ -183,8 +183,12 @@ pub(super) fn is_host(text: &str) -> bool {
         })
 }
 
-/// Whether this is `host[:port]`, with a transport or without.
+/// Whether this is `host[:port]`, with a transport or without, or a whole SIP URI.
 pub(super) fn is_proxy(text: &str) -> bool {
+    if text.starts_with("sip:") || text.starts_with("sips:") {
+        let uri = Uri::parse(text.as_bytes());
+        return uri.is_ok_and(|uri| uri.headers().next().is_none()) && !text.contains(['<', '>']);
+    }
     const TRANSPORTS: [&str; 3] = ["udp", "tcp", "tls"];
     match text.split_once(";transport=") {
         None => is_host_and_port(text),

@@ -11,14 +11,16 @@ use super::profile::Profile;
 use super::section::Section;
 use super::types::{
     Account, Admin, Api, ApiKey, Codec, Config, Credentials, Digest, DigestAlgorithm, Handback,
-    Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol, Require, Secret, Sip, SipTls,
-    Step, Store, TlsVersion, Tone, Transfer, Trunk, Unauthenticated,
+    Limits, Listener, Media, Node, OutboundAuth, PortRange, Protocol, ReliableProvisional, Require,
+    Secret, Sip, SipTls, Step, Store, TlsVersion, Tone, Transfer, Trunk, Unauthenticated,
 };
 use super::{agents, checks};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How often an outbound proxy is asked whether it is there.
 const OPTIONS_EVERY: Duration = Duration::from_secs(30);
+/// The shortest session interval, RFC 4028 §5.
+const SHORTEST_SESSION: Duration = Duration::from_secs(90);
 const ANY_POSITIVE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 
 /// Reads the whole configuration.
@@ -81,8 +83,11 @@ fn sip(section: &mut Section<'_>) -> Sip {
         nameservers: section.words("nameservers", &[]),
         dscp: dscp(section, 24),
         keep_alive: section.word("keep_alive", Duration::ZERO),
+        session_expires: section.word("session_expires", Duration::from_secs(1800)),
+        min_se: section.word("min_se", SHORTEST_SESSION),
         tls: section.table("tls", sip_tls),
     };
+    session_timers(section, &sip);
     for advertise in &sip.advertise {
         if !checks::is_host_and_port(advertise) {
             section.error(
@@ -107,6 +112,23 @@ fn sip(section: &mut Section<'_>) -> Sip {
         );
     }
     sip
+}
+
+/// RFC 4028 §4 and §5: whole seconds, and no shorter than 90 of them.
+fn session_timers(section: &Section<'_>, sip: &Sip) {
+    let longest = Duration::from_secs(u32::MAX.into());
+    let whole = |interval: Duration| interval.subsec_nanos() == 0 && interval <= longest;
+    if sip.min_se < SHORTEST_SESSION || !whole(sip.min_se) {
+        section.error(
+            "min_se",
+            "must be whole seconds and at least 90s (RFC 4028)",
+        );
+    } else if sip.session_expires < sip.min_se || !whole(sip.session_expires) {
+        section.error(
+            "session_expires",
+            "must be whole seconds and at least min_se",
+        );
+    }
 }
 
 /// A differentiated services code point (RFC 2474).
@@ -285,6 +307,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         fallback: Some(fallback).filter(|steps| !steps.is_empty()),
         header_transfers: section.flag("header_transfers", false),
         tel_host: section.optional("tel_host"),
+        reliable_provisional: section.word("reliable_provisional", ReliableProvisional::Required),
         refer: section.optional_word("refer"),
         refer_timeout: section.optional_word("refer_timeout"),
         invite_timeout: section.optional_word("invite_timeout"),
@@ -296,7 +319,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
     {
         section.error(
             "outbound_proxy",
-            format!("{proxy:?} is not host or host:port, with ;transport=udp, tcp or tls"),
+            format!("{proxy:?} is neither host or host:port, with ;transport=udp, tcp or tls, nor a SIP URI"),
         );
     }
     if let Some(host) = &trunk.tel_host

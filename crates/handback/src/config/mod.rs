@@ -25,9 +25,9 @@ pub use profile::{Bye, Notifies, Profile, Refer, UuiEncoding, UuiPlace};
 pub use types::{
     Account, Admin, Agent, AnswerWhen, Api, ApiKey, AudioHook, ClientCertificate, Codec,
     ComfortPrompt, Config, Credentials, Digest, DigestAlgorithm, Handback, HookProtocol, Limits,
-    Listener, Media, Node, OutboundAuth, PortRange, Protocol, ReferPolicy, Require, ReturnTarget,
-    Secret, Sip, SipTls, Step, Store, TlsVersion, Tone, Transcribe, Transfer, Trunk,
-    Unauthenticated,
+    Listener, Media, Node, OutboundAuth, PortRange, Protocol, ReferPolicy, ReliableProvisional,
+    Require, ReturnTarget, Secret, Sip, SipTls, Step, Store, TlsVersion, Tone, Transcribe,
+    Transfer, Trunk, Unauthenticated,
 };
 
 use section::{Findings, Section};

@@ -712,3 +712,48 @@ fn comfort_prompt_may_be_a_wav_file_of_any_rate_and_is_at_most_a_minute() {
     assert!((7_900..8_100).contains(&samples.len()), "{}", samples.len());
     assert!(too_long.contains("longer than a minute"), "{too_long}");
 }
+
+#[test]
+fn session_timers_are_whole_seconds_and_no_shorter_than_rfc_4028_allows() {
+    let sip = config("[sip]\nsession_expires = \"10m\"\nmin_se = \"2m\"").sip;
+    assert_eq!(
+        (sip.session_expires, sip.min_se),
+        (Duration::from_secs(600), Duration::from_secs(120))
+    );
+    assert!(only_error("[sip]\nmin_se = \"89s\"").contains("sip.min_se"));
+    let shorter = "[sip]\nsession_expires = \"100s\"\nmin_se = \"2m\"";
+    assert!(only_error(shorter).contains("sip.session_expires"));
+}
+
+#[test]
+fn provisional_responses_are_reliable_where_required_unless_the_trunk_says_more() {
+    let trunk = |line: &str| {
+        let text = account(&format!("allow = [\"192.0.2.1\"]\n{line}"));
+        config(&text).accounts.remove(0).trunks.remove(0)
+    };
+    let reliable = |line: &str| trunk(line).reliable_provisional;
+    assert_eq!(reliable(""), ReliableProvisional::Required);
+    let supported = "reliable_provisional = \"supported\"";
+    assert_eq!(reliable(supported), ReliableProvisional::Supported);
+}
+
+#[test]
+fn outbound_proxy_is_a_host_or_a_whole_uri() {
+    let with = |proxy: &str| account(&format!("allow = []\noutbound_proxy = \"{proxy}\""));
+    for proxy in [
+        "p.example.com:5070;transport=tls",
+        "sip:[::1]:5070;lr",
+        "sips:p.example.com;lr",
+        "sip:old.example.com",
+    ] {
+        assert!(parse(&with(proxy)).is_ok(), "{proxy}");
+    }
+    for proxy in [
+        "p.example.com;lr",
+        "sip:",
+        "<sip:p.example.com>",
+        "sip:p?X=y",
+    ] {
+        assert!(parse(&with(proxy)).is_err(), "{proxy}");
+    }
+}

@@ -68,6 +68,10 @@ pub struct Sip {
     pub dscp: u8,
     /// How often connections that we opened get a keep-alive; zero is never.
     pub keep_alive: Duration,
+    /// The session interval that is asked for (RFC 4028).
+    pub session_expires: Duration,
+    /// The shortest session interval that is taken.
+    pub min_se: Duration,
     /// `[sip.tls]`
     pub tls: SipTls,
 }
@@ -352,6 +356,8 @@ pub struct Trunk {
     pub header_transfers: bool,
     /// The host at which telephone numbers are called; without one, tel URIs are refused.
     pub tel_host: Option<String>,
+    /// When provisional responses are reliable (RFC 3262).
+    pub reliable_provisional: ReliableProvisional,
     /// When REFER is tried; none: as its profile says.
     pub refer: Option<ReferPolicy>,
     /// Instead of [`Handback::refer_timeout`].
@@ -391,6 +397,15 @@ pub enum Require {
     Any,
     /// Address and digest.
     All,
+}
+
+/// When provisional responses over a trunk are repeated until a PRACK acknowledges them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReliableProvisional {
+    /// Where the peer requires it.
+    Required,
+    /// Also where it only supports it.
+    Supported,
 }
 
 /// When REFER is tried on a trunk.

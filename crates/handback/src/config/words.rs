@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::profile::Profile;
 use super::{
     AnswerWhen, Codec, DigestAlgorithm, HookProtocol, Listener, PortRange, Protocol, ReferPolicy,
-    Require, ReturnTarget, Step, TlsVersion, Tone, Transcribe, Unauthenticated,
+    ReliableProvisional, Require, ReturnTarget, Step, TlsVersion, Tone, Transcribe,
+    Unauthenticated,
 };
 
 /// A text with a meaning: how it is read and how it is written.
@@ -49,6 +50,10 @@ words!(DigestAlgorithm {
 });
 words!(Require { "any" => Require::Any, "all" => Require::All });
 words!(ReferPolicy { "allowed" => ReferPolicy::Allowed, "always" => ReferPolicy::Always });
+words!(ReliableProvisional {
+    "required" => ReliableProvisional::Required,
+    "supported" => ReliableProvisional::Supported,
+});
 words!(Tone { "eu" => Tone::Eu, "us" => Tone::Us, "none" => Tone::None });
 words!(Transcribe { "transcribe" => Transcribe::Transcribe, "stop" => Transcribe::Stop });
 words!(HookProtocol { "twilio" => HookProtocol::Twilio, "audiohook" => HookProtocol::AudioHook });

@@ -110,6 +110,9 @@ async fn figures(State(admin): State<Admin>) -> Response {
         );
         count("handback_sip_refused_total", counters.refused);
         count("handback_sip_stray_total", counters.stray);
+        count("handback_sip_foreign_responses_total", counters.foreign);
+        count("handback_sip_unanswered_total", counters.unanswered);
+        count("handback_sip_overloaded_total", counters.overloaded);
         sockets(&sip.figures());
     }
     match METRICS.get() {

@@ -12,6 +12,8 @@ use sip_transport::dns::{Located, Locator, NotLocated, Resting, Server};
 use timebase::Now;
 use transfer_api::{OwnAddresses, TargetRules};
 
+use super::directory::proxy_uri;
+
 /// What a URI is judged by before it is dialled.
 #[derive(Debug)]
 pub(super) struct Guard {
@@ -55,7 +57,7 @@ impl Dialler {
         self.ready(Some(now), &located, allowed, None)
     }
 
-    /// The hops of an outbound proxy, `host[:port]`, which the operator chose: nothing else is judged. Without a time,
+    /// The hops of an outbound proxy, which the operator chose: nothing else is judged. Without a time,
     /// also those that asked for a pause.
     ///
     /// # Errors
@@ -65,7 +67,7 @@ impl Dialler {
         now: Option<Now>,
         proxy: &str,
     ) -> Result<Vec<Hop>, String> {
-        let uri = Bytes::from(format!("sip:{proxy};lr"));
+        let uri = proxy_uri(proxy);
         let route: Bytes = [b"<", uri.as_ref(), b">"].concat().into();
         let located = self.locate(uri).await?;
         let servers = located.servers.clone();

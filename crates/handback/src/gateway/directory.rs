@@ -19,7 +19,8 @@ use transfer_api::{Account, Accounts, AccountsError, ApiKey, ReturnTarget, Targe
 
 use super::{hook_config, outward};
 use crate::config::{
-    self, Bye, Config, DigestAlgorithm, Profile, Refer, ReferPolicy, Require, Step,
+    self, Bye, Config, DigestAlgorithm, Profile, Protocol, Refer, ReferPolicy, ReliableProvisional,
+    Require, Step,
 };
 
 /// The longest hand-back, all steps together, until BYE ends the call.
@@ -176,8 +177,25 @@ pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
             config::Unauthenticated::Silence => Unauthenticated::Silence,
         },
         required_header: Some(call_control::TRANSFER_HEADER.to_owned()),
+        session_expires: config.sip.session_expires,
+        min_se: config.sip.min_se,
+        tls_alias: config.sip.tls.certificate.is_some() && listens_for_tls(config),
         user_agent: concat!("handback/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..EndpointConfig::default()
+    }
+}
+
+fn listens_for_tls(config: &Config) -> bool {
+    let mut listeners = config.sip.listen.iter();
+    listeners.any(|listener| listener.protocol == Protocol::Tls)
+}
+
+/// The URI of an outbound proxy: a whole one stands as it is, without `lr` it is a strict router.
+pub(super) fn proxy_uri(proxy: &str) -> Bytes {
+    if proxy.starts_with("sip:") || proxy.starts_with("sips:") {
+        Bytes::copy_from_slice(proxy.as_bytes())
+    } else {
+        Bytes::from(format!("sip:{proxy};lr"))
     }
 }
 
@@ -205,6 +223,7 @@ fn trunk_rule(trunk: &config::Trunk) -> TrunkRule {
                 .collect(),
         }),
         header_optional: trunk.header_transfers,
+        reliable_where_supported: trunk.reliable_provisional == ReliableProvisional::Supported,
         outbound_auth: trunk.outbound_auth.as_ref().map(|auth| Credentials {
             realm: Some(auth.realm.clone()),
             username: auth.credentials.username.clone(),
@@ -317,9 +336,9 @@ fn targets(account: &config::Account) -> TargetRules {
     }
 }
 
-/// The network of one address that a `host[:port]` names, unless the host is a name.
+/// The network of one address that an outbound proxy names, unless its host is a name.
 fn literal_host(authority: &str) -> Option<IpNet> {
-    let uri = sip_message::Uri::parse(format!("sip:{authority}").as_bytes()).ok()?;
+    let uri = sip_message::Uri::from_bytes(proxy_uri(authority)).ok()?;
     uri.host_ip().map(IpNet::from)
 }
 

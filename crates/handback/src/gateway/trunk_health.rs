@@ -17,7 +17,7 @@ use timebase::UnixMillis;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::directory::Trunk;
+use super::directory::{Trunk, proxy_uri};
 use super::shared::{Rules, Shared};
 
 /// Misses in a row that make an address down: one alone may be a restart, or a lost connection.
@@ -242,7 +242,7 @@ async fn watch_one(shared: Arc<Shared>, trunk: Arc<Trunk>, every: Duration) {
     let Some(proxy) = trunk.outbound_proxy.clone() else {
         return;
     };
-    let uri = Bytes::from(format!("sip:{proxy}"));
+    let uri = proxy_uri(&proxy);
     let dialler = shared.dialler(&sip);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

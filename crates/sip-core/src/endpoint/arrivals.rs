@@ -8,12 +8,13 @@ use sip_message::{HeaderName, Message, Method, NameAddr};
 use timebase::Now;
 
 use super::Endpoint;
+use super::strangers::Verdict;
 use crate::answers::{allows_refer, other_bodies, reliability, text, x_headers};
 use crate::flow::Flow;
 use crate::leg::Leg;
 use crate::screen;
 use crate::transaction::{Key, MergeKey};
-use crate::trunks::Stranger;
+use crate::trunks::{self, Stranger};
 use crate::vocabulary::{Caller, Invitation, LegId, Response, TrunkId};
 
 /// How long an invitation is remembered that the shell neither admits nor refuses.
@@ -98,13 +99,21 @@ impl Endpoint {
         {
             Ok(trunk) => trunk,
             Err(Stranger::Silence) => return,
-            Err(Stranger::Answer(refusal)) => return self.turn_away(request, flow, &refusal),
+            Err(Stranger::Answer(refusal)) => {
+                return self.turn_stranger_away(now, request, flow, &refusal);
+            }
         };
+        if !trunks::knows(&stack.config, source) {
+            self.strangers.prove(now, source);
+        }
         if let Err(refusal) = screen::request(&stack.config, request) {
-            return self.turn_away(request, flow, &refusal);
+            return self.decline(now, request, flow, &refusal);
         }
         match request.method() {
-            Method::Options => stack.refuse(request, flow, &screen::capabilities(self.draining)),
+            Method::Options => {
+                let capabilities = screen::capabilities(self.draining);
+                self.answer_once(now, request, flow, &capabilities);
+            }
             Method::Invite => self.invite(now, flow, trunk, request),
             // The screening let nothing else pass.
             Method::Ack
@@ -126,20 +135,21 @@ impl Endpoint {
     fn invite(&mut self, now: Now, flow: Flow, trunk: TrunkId, request: &Message) {
         match self.waiting.known(now, request) {
             Known::Again => return,
-            Known::ByAnotherPath => return self.turn_away(request, flow, &Response::new(482)),
+            Known::ByAnotherPath => return self.decline(now, request, flow, &Response::new(482)),
             Known::New => {}
         }
         let looped = screen::has_looped(&self.stack.config, request, &flow, &self.stack.ids);
         if looped || self.stack.table.is_merged(request) {
-            return self.turn_away(request, flow, &Response::new(482));
+            return self.decline(now, request, flow, &Response::new(482));
         }
         let passed = match screen::invite(&self.stack.config, trunk, request) {
             Ok(passed) => passed,
-            Err(refusal) => return self.turn_away(request, flow, &refusal),
+            Err(refusal) => return self.decline(now, request, flow, &refusal),
         };
         let full = self.legs.len() + self.waiting.len() >= self.stack.config.bounds.legs;
-        if full || !self.waiting.add(now, request) {
-            return self.turn_away(request, flow, &overloaded());
+        if full || !self.stack.table.has_room() || !self.waiting.add(now, request) {
+            self.stack.overloaded(now, "calls");
+            return self.decline(now, request, flow, &overloaded());
         }
         let invitation = Invitation {
             leg: self.waiting.number(),
@@ -147,7 +157,7 @@ impl Endpoint {
             trunk,
             request: request.clone(),
             bodies: other_bodies(request),
-            reliability: reliability(request),
+            reliability: reliability(request, self.is_reliable(trunk)),
             offer: passed.offer,
             correlation: passed.correlation,
             caller: caller(request),
@@ -155,6 +165,55 @@ impl Endpoint {
             max_forwards: request.max_forwards().ok().flatten().unwrap_or(70),
         };
         self.stack.invite(Box::new(invitation));
+    }
+
+    /// Whether provisional responses over a trunk are reliable where the peer only supports that.
+    fn is_reliable(&self, trunk: TrunkId) -> bool {
+        let index = usize::try_from(trunk.0).ok();
+        index
+            .and_then(|index| self.stack.config.trunks.get(index))
+            .is_some_and(|rule| rule.reliable_where_supported)
+    }
+
+    /// Refuses the request of somebody who is known.
+    fn decline(&mut self, now: Now, request: &Message, flow: Flow, refusal: &Response) {
+        tracing::debug!(%flow, status = refusal.status, "refused");
+        self.stack.counters.refused += 1;
+        self.answer_once(now, request, flow, refusal);
+    }
+
+    /// Answers the request of somebody who is known without a transaction.
+    fn answer_once(&mut self, now: Now, request: &Message, flow: Flow, response: &Response) {
+        if let Some(sent) = self.stack.refuse(request, flow, response) {
+            let until = now + self.stack.config.timers.give_up();
+            self.repeats.note(until, request, flow, sent);
+        }
+    }
+
+    /// Refuses the request of somebody who may be anybody: over UDP only so often.
+    pub(super) fn turn_stranger_away(
+        &mut self,
+        now: Now,
+        request: &Message,
+        flow: Flow,
+        refusal: &Response,
+    ) {
+        let source = flow.remote.ip();
+        let config = &self.stack.config;
+        let verdict = if flow.transport.reliable() || trunks::knows(config, source) {
+            Verdict::Answer
+        } else {
+            self.strangers.take(now, source, config.bounds.strangers)
+        };
+        match verdict {
+            Verdict::Answer => return self.turn_away(request, flow, refusal),
+            Verdict::WithholdAndSay => tracing::warn!(
+                %source,
+                "a source that no trunk knows sends so many requests that not all are answered"
+            ),
+            Verdict::Withhold => {}
+        }
+        self.stack.counters.unanswered += 1;
     }
 
     /// Refuses a request without keeping anything of it.
@@ -168,7 +227,8 @@ impl Endpoint {
         self.waiting.remove(&invitation.request);
         // The shell may have taken so long that others have the place.
         if self.legs.len() >= self.stack.config.bounds.legs {
-            self.turn_away(&invitation.request, invitation.flow, &overloaded());
+            self.stack.overloaded(now, "calls");
+            self.decline(now, &invitation.request, invitation.flow, &overloaded());
             return self.never_began(invitation.leg);
         }
         match Leg::admit(now, &mut self.stack, invitation) {
@@ -191,9 +251,9 @@ impl Endpoint {
         );
     }
 
-    pub(super) fn refuse(&mut self, invitation: &Invitation, refusal: &Response) {
+    pub(super) fn refuse(&mut self, now: Now, invitation: &Invitation, refusal: &Response) {
         self.waiting.remove(&invitation.request);
-        self.turn_away(&invitation.request, invitation.flow, refusal);
+        self.decline(now, &invitation.request, invitation.flow, refusal);
     }
 }
 

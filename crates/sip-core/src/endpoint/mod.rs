@@ -3,7 +3,9 @@
 mod arrivals;
 mod graves;
 mod receive;
+mod repeats;
 mod responses;
+mod strangers;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,8 @@ use crate::trunks::Gate;
 use crate::vocabulary::{Command, Input, LegEvent, LegId, Output, Place};
 use arrivals::Waiting;
 use graves::Graves;
+use repeats::Repeats;
+use strangers::Strangers;
 
 /// A SIP endpoint without input or output: RFC 3261's transaction layer and user agent core.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct Endpoint {
     due: HashMap<LegId, Now>,
     graves: Graves,
     waiting: Waiting,
+    repeats: Repeats,
+    strangers: Strangers,
     draining: bool,
 }
 
@@ -53,6 +59,8 @@ impl Endpoint {
             due: HashMap::new(),
             graves: Graves::default(),
             waiting: Waiting::default(),
+            repeats: Repeats::default(),
+            strangers: Strangers::default(),
             draining: false,
         }
     }
@@ -69,7 +77,7 @@ impl Endpoint {
             Input::Refuse {
                 invitation,
                 refusal,
-            } => self.refuse(&invitation, &refusal),
+            } => self.refuse(now, &invitation, &refusal),
             Input::Command { leg, command } => self.command(now, leg, command),
             Input::Place(place) => self.place(now, *place),
             Input::Ping(ping) => ping::send(now, &mut self.stack, &ping),

@@ -29,12 +29,12 @@ impl Endpoint {
                     self.any_response(now, flow, &message);
                 }
             }
-            Err(error) => self.unparseable(flow, &error),
+            Err(error) => self.unparseable(now, flow, &error),
         }
     }
 
     /// Bytes that are no message are answered where that can be done, RFC 3261 §16.3 and RFC 4475 §3.1.2.
-    fn unparseable(&mut self, flow: Flow, error: &ParseError) {
+    fn unparseable(&mut self, now: Now, flow: Flow, error: &ParseError) {
         tracing::debug!(%flow, %error, "unparseable");
         let request = error
             .salvage
@@ -43,7 +43,7 @@ impl Endpoint {
         match request {
             Some(request) if request.method() != Method::Ack && !self.is_silent_to(flow) => {
                 let refusal = Response::new(error.status).with_reason(reason_of(error));
-                self.turn_away(request, flow, &refusal);
+                self.turn_stranger_away(now, request, flow, &refusal);
             }
             Some(_) | None => self.stack.counters.unparseable += 1,
         }
@@ -59,6 +59,9 @@ impl Endpoint {
     fn request(&mut self, now: Now, flow: Flow, request: &Message) {
         if self.stack.table.handle_request(now, request).is_some() {
             return;
+        }
+        if let Some((to, payload)) = self.repeats.find(now, flow, request) {
+            return self.stack.transmit(to, payload);
         }
         let to_tag = request.to().ok().map(|to| tag_of(&to)).unwrap_or_default();
         match request.method() {
@@ -99,7 +102,7 @@ impl Endpoint {
         });
         let Some(leg) = known.map(|context| context.leg) else {
             if !self.is_silent_to(flow) {
-                self.turn_away(request, flow, &Response::new(481));
+                self.turn_stranger_away(now, request, flow, &Response::new(481));
             }
             return;
         };
@@ -132,14 +135,14 @@ impl Endpoint {
         match leg.copied() {
             Some(leg) if self.may_speak(leg, flow) => self.deliver(now, flow, request, leg),
             _ if is_ack => self.stack.counters.stray += 1,
-            Some(_) => self.turn_away(request, flow, &Response::new(403)),
+            Some(_) => self.turn_stranger_away(now, request, flow, &Response::new(403)),
             None if self.graves.holds(call_id, to_tag, &from_tag)
                 && request.method() == Method::Notify =>
             {
                 self.stack.refuse(request, flow, &Response::new(200));
             }
             None if self.is_silent_to(flow) => {}
-            None => self.turn_away(request, flow, &Response::new(481)),
+            None => self.turn_stranger_away(now, request, flow, &Response::new(481)),
         }
     }
 

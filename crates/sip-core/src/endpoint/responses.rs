@@ -4,6 +4,7 @@ use sip_message::{Message, Method};
 use timebase::Now;
 
 use super::Endpoint;
+use crate::dialog::tag_of;
 use crate::flow::Flow;
 use crate::leg::response_tag;
 use crate::ping;
@@ -13,6 +14,11 @@ use crate::transaction::TxId;
 impl Endpoint {
     /// A response from the network.
     pub(super) fn any_response(&mut self, now: Now, flow: Flow, response: &Message) {
+        if self.is_foreign(response) {
+            tracing::debug!(%flow, "a response has the branch of a request and is not its answer");
+            self.stack.counters.foreign += 1;
+            return;
+        }
         if flow.connection.is_some()
             && let Some(tx) = self.stack.table.awaiting(response)
         {
@@ -22,6 +28,21 @@ impl Endpoint {
         if extra_via || self.stack.table.handle_response(now, response).is_none() {
             self.stack.counters.stray += 1;
         }
+    }
+
+    /// Whether a response matches a request of ours by its branch and method (RFC 3261 §17.1.3) and
+    /// repeats not what every answer must (§8.2.6.2): a guess, or a peer's mistake.
+    fn is_foreign(&self, response: &Message) -> bool {
+        let awaiting = self.stack.table.awaiting(response);
+        let Some(client) = awaiting.and_then(|tx| self.stack.client(tx)) else {
+            return false;
+        };
+        let number = |message: &Message| message.cseq().ok().map(|cseq| cseq.number);
+        let tag = |message: &Message| message.from().ok().map(|from| tag_of(&from));
+        let request = &client.request;
+        response.call_id().ok() != request.call_id().ok()
+            || number(response) != number(request)
+            || tag(response) != tag(request)
     }
 
     /// A response to a request of ours, past its transaction.

@@ -46,7 +46,8 @@ enum Cancel {
     No,
     /// It waits for a provisional response, RFC 3261 §9.1.
     Wanted(Vec<Header>),
-    Sent,
+    /// With what it says, which the BYE for a 2xx that crosses it says too.
+    Sent(Vec<Header>),
 }
 
 impl Calling {
@@ -58,6 +59,14 @@ impl Calling {
     /// What answers a challenge to the INVITE.
     pub(super) fn answerer(&mut self) -> Option<(&mut digest::Client, &Credentials)> {
         Some((&mut self.digest, self.credentials.as_ref()?))
+    }
+
+    /// What the CANCEL said or was to say, Reason for one.
+    fn parting(&mut self) -> Vec<Header> {
+        match &mut self.cancel {
+            Cancel::No => Vec::new(),
+            Cancel::Wanted(headers) | Cancel::Sent(headers) => std::mem::take(headers),
+        }
     }
 
     pub(super) const fn next_cseq(&self) -> u32 {
@@ -201,6 +210,7 @@ impl Leg {
             return;
         };
         let (cseq, wanted) = (calling.cseq, calling.is_wanted());
+        let parting = calling.parting();
         let mut timer = SessionTimer::with_min_se(calling.min_se);
         timer.answered(now, response);
         let offer = calling.offer.clone();
@@ -232,7 +242,7 @@ impl Leg {
             stack.emit(self.id, LegEvent::Answered { sdp, allow_refer });
             self.offers_settled(now, stack);
         } else {
-            self.leave(now, stack, Vec::new());
+            self.leave(now, stack, parting);
         }
     }
 
@@ -272,7 +282,7 @@ impl Leg {
         if let (Phase::Calling(calling), None, 503) =
             (&mut self.phase, &reply.message, reply.status)
         {
-            calling.cancel = Cancel::Wanted(Vec::new());
+            calling.cancel = Cancel::Wanted(calling.parting());
         }
     }
 
@@ -280,7 +290,8 @@ impl Leg {
         let Phase::Calling(calling) = &mut self.phase else {
             return;
         };
-        calling.cancel = Cancel::Sent;
+        calling.cancel = Cancel::Sent(headers.to_vec());
+        stack.note_parting(calling.tx, headers);
         let Some(client) = stack.client(calling.tx) else {
             return;
         };
@@ -304,9 +315,10 @@ fn invitation(
     cseq: u32,
 ) -> Message {
     let via = stack.via(&place.flow);
-    let builder = Builder::request(&Method::Invite, &place.uri)
+    let (uri, route) = first_hop(place);
+    let builder = Builder::request(&Method::Invite, &uri)
         .field("Via", via)
-        .optional("Route", place.route.as_ref())
+        .optional("Route", route.as_ref())
         .field("Max-Forwards", place.max_forwards.to_string())
         .field("From", tagged(&place.from, tag))
         .field("To", &place.to)
@@ -320,6 +332,20 @@ fn invitation(
     let agent = Some(&stack.config.user_agent).filter(|agent| !agent.is_empty());
     let builder = builder.optional("User-Agent", agent);
     with_sdp(with_headers(builder, &place.headers), place.sdp.as_ref()).build()
+}
+
+/// The Request-URI and the Route of an INVITE by an outbound proxy: a strict router, whose URI has
+/// no `lr`, is the Request-URI, and the target the last route (RFC 3261 §8.1.1.1, §12.2.1.1).
+fn first_hop(place: &Place) -> (Bytes, Option<Bytes>) {
+    let proxy = place.route.clone().and_then(|r| NameAddr::parse(r).ok());
+    match proxy {
+        Some(proxy) if proxy.uri().param("lr").is_none() => {
+            let uri = proxy.uri().without_headers().without_param("method");
+            let last = [b"<", &place.uri[..], b">"].concat();
+            (uri.as_bytes().clone(), Some(last.into()))
+        }
+        Some(_) | None => (place.uri.clone(), place.route.clone()),
+    }
 }
 
 /// The URIs of a redirection, highest `q` first, RFC 3261 §8.1.3.4.

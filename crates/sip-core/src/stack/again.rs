@@ -11,8 +11,9 @@ use crate::client::Ack;
 use crate::dialog::Dialog;
 use crate::digest;
 use crate::flow::{ConnectionId, Flow};
+use crate::reason::reason_header;
 use crate::transaction::TxId;
-use crate::vocabulary::Header;
+use crate::vocabulary::{Header, ReasonValue};
 
 impl Stack {
     /// Sends the request of a failed transaction again over another path.
@@ -35,6 +36,13 @@ impl Stack {
         match client.forks.iter_mut().find(|(known, _)| known == tag) {
             Some((_, last)) => *last = cseq,
             None => client.forks.push((tag.clone(), cseq)),
+        }
+    }
+
+    /// Notes what the CANCEL of an INVITE of ours says.
+    pub(crate) fn note_parting(&mut self, invite: TxId, headers: &[Header]) {
+        if let Some(client) = self.clients.get_mut(&invite) {
+            client.parting = Some(headers.to_vec());
         }
     }
 
@@ -147,10 +155,20 @@ impl Stack {
             .find(|(tag, _)| *tag == dialog.remote_tag);
         dialog.skip_to(fork.map_or(cseq, |(_, last)| *last));
         let inside = client.purpose == Purpose::Reinvite;
+        let reason = match &client.parting {
+            Some(parting) => parting.clone(),
+            None => answered_elsewhere(),
+        };
         self.acknowledge(tx, &dialog, cseq, None);
         // The dialog of a re-INVITE has had its BYE already.
         if !inside {
-            self.bye(now, &mut dialog, &[], None);
+            self.bye(now, &mut dialog, &reason, None);
         }
     }
+}
+
+/// Of the BYE to a fork that another one was quicker than, RFC 3326 §3.
+fn answered_elsewhere() -> Vec<Header> {
+    let reason = ReasonValue::sip(200, "Call completed elsewhere");
+    reason_header(&[reason]).into_iter().collect()
 }

@@ -168,7 +168,7 @@ impl<C: Clone> Table<C> {
         reliable: bool,
         context: C,
     ) -> Result<TxId, Refused> {
-        if self.census.server_invites + self.census.server_requests >= self.limits.servers {
+        if !self.has_room() {
             return Err(Refused::Full);
         }
         let key = Key::server(request).ok_or(Refused::NoKey)?;
@@ -181,6 +181,12 @@ impl<C: Clone> Table<C> {
             Machine::ServerRequest(ServerRequest::new(now, self.timers, reliable))
         };
         Ok(self.begin(key, MergeKey::of(request), machine, context))
+    }
+
+    /// Whether another request of a peer would find a place.
+    #[must_use]
+    pub const fn has_room(&self) -> bool {
+        self.census.server_invites + self.census.server_requests < self.limits.servers
     }
 
     /// Takes a response. `None`: it belongs to no transaction, and only a 2xx to INVITE can still

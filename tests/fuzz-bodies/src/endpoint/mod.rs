@@ -274,6 +274,7 @@ fn config(kind: u8) -> EndpointConfig {
         digest: None,
         outbound_auth: (kind & 2 != 0).then(credentials),
         header_optional: kind & 16 != 0,
+        reliable_where_supported: true,
     };
     EndpointConfig {
         trunks: vec![trunk],

@@ -338,6 +338,7 @@ fn a_full_node_says_503_with_retry_after() {
         bounds: Bounds {
             legs: 0,
             transactions: 10,
+            ..Bounds::default()
         },
         ..gateway()
     };
@@ -428,4 +429,152 @@ fn answers_go_to_the_source_port_only_where_rport_asks_for_it() {
         bench.sent.pop().unwrap().0.remote,
         "192.0.2.77:5070".parse().unwrap()
     );
+}
+
+/// An INVITE with credentials for the challenge of the first one.
+fn proven(challenge: &Message, branch: &'static str, call: &str) -> String {
+    let who = credentials(None);
+    let mut client = crate::digest::Client::default();
+    client.challenged(challenge, &who).unwrap();
+    let request = crate::digest::Request {
+        method: "INVITE",
+        uri: b"sip:agent@192.0.2.1:5060",
+        body: b"",
+    };
+    let mut ids = crate::ids::Ids::new([9; 32]);
+    let value = client.authorize(&who, &mut ids, request).remove(0).value;
+    let line = format!("Authorization: {}", String::from_utf8_lossy(&value));
+    let mut invite = Req::invite().line(&line);
+    (invite.branch, invite.cseq) = (branch, 2);
+    invite.text().replace("call-1", call)
+}
+
+fn digest_gateway(strangers: (u32, u32)) -> Bench {
+    let trunks = vec![with_digest(trunk(&[]), &[Algorithm::Md5])];
+    let bounds = Bounds {
+        strangers,
+        ..Bounds::default()
+    };
+    Bench::new(EndpointConfig {
+        trunks,
+        bounds,
+        ..gateway()
+    })
+}
+
+#[test]
+fn a_repeated_invite_with_credentials_gets_its_stateless_refusal_again() {
+    for by_shell in [true, false] {
+        let mut bench = digest_gateway((200, 50));
+        bench.admits = false;
+        bench.hear(&Req::invite().text());
+        let challenge = bench.last().clone();
+        let mut invite = proven(&challenge, "two", "call-2");
+        if !by_shell {
+            invite = invite.replace("X-ASAPP-CallTransferId: t-1\n", "");
+        }
+        for _ in 0..3 {
+            bench.hear(&invite);
+            if let Some(invitation) = bench.invited.pop() {
+                bench.input(Input::Refuse {
+                    invitation: Box::new(invitation),
+                    refusal: refusal(486),
+                });
+            }
+        }
+        let status = if by_shell { "486 INVITE" } else { "400 INVITE" };
+        assert_eq!(bench.said(), ["401 INVITE", status, status, status]);
+        bench.hear(&invite.replace("INVITE", "ACK"));
+        assert_eq!(bench.said(), [] as [&str; 0]);
+        let elsewhere = Flow::udp(bench.flow.local, "192.0.2.50:5060".parse().unwrap());
+        bench.hear_from(elsewhere, &invite);
+        assert_eq!(bench.said(), ["401 INVITE"], "a replay of somebody else's");
+        bench.pass(33.0);
+        bench.hear(&invite);
+        assert_eq!(bench.said(), ["401 INVITE"], "it is forgotten");
+    }
+}
+
+#[test]
+fn strangers_are_answered_over_udp_only_so_often() {
+    let bounds = Bounds {
+        strangers: (3, 1),
+        ..Bounds::default()
+    };
+    let flow = |remote: &str| Flow::udp("192.0.2.1:5060".parse().unwrap(), remote.parse().unwrap());
+    let answered = |bench: &mut Bench, flow: Flow| {
+        for kind in ["OPTIONS", "INVITE", "BYE", "REGISTER", "CANCEL"] {
+            for n in 0..4 {
+                let branch = format!("z9hG4bK{kind}{n}{}", bench.now.as_millis());
+                let mut request = Req::new(kind, "s", n + 1);
+                if kind == "BYE" {
+                    request = request.to("guessed");
+                }
+                bench.hear_from(flow, &request.text().replace("z9hG4bKs", &branch));
+            }
+        }
+        bench.said().len()
+    };
+    let mut bench = Bench::new(EndpointConfig {
+        bounds,
+        ..gateway()
+    });
+    let stranger = flow("198.51.100.7:5060");
+    assert_eq!(answered(&mut bench, stranger), 3);
+    assert_eq!(bench.endpoint.counters().unanswered, 17);
+    let another = flow("198.51.100.8:5060");
+    assert_eq!(answered(&mut bench, another), 3, "each has its own");
+    bench.pass(2.0);
+    assert_eq!(answered(&mut bench, stranger), 2);
+    let tcp = Flow {
+        transport: crate::Transport::Tcp,
+        connection: Some(crate::ConnectionId(1)),
+        ..stranger
+    };
+    assert_eq!(answered(&mut bench, tcp), 20, "proven by its handshake");
+    bench.pass(1.0);
+    let trunk = flow("192.0.2.9:5060");
+    assert_eq!(answered(&mut bench, trunk), 20, "a trunk's own address");
+}
+
+#[test]
+fn caller_who_has_proven_its_password_is_no_stranger() {
+    let mut bench = digest_gateway((2, 0));
+    bench.hear(&Req::invite().text());
+    let challenge = bench.last().clone();
+    bench.hear(&proven(&challenge, "two", "call-2"));
+    for n in 0..10 {
+        let branch = format!("z9hG4bK{n}");
+        bench.hear(&Req::invite().text().replace("z9hG4bKone", &branch));
+    }
+    let said = bench.said();
+    let challenges = said.iter().filter(|said| *said == "401 INVITE").count();
+    assert_eq!(challenges, 11);
+}
+
+#[test]
+fn an_invite_without_a_free_transaction_gets_503_with_retry_after_before_and_after_admission() {
+    let mut bench = Bench::new(EndpointConfig {
+        bounds: Bounds {
+            transactions: 1,
+            ..Bounds::default()
+        },
+        ..gateway()
+    });
+    let second = Req::invite().text().replace("call-1", "call-2");
+    let second = second.replace("z9hG4bKone", "z9hG4bKtwo");
+    bench.admits = false;
+    bench.hear(&Req::invite().text());
+    bench.hear(&second);
+    for invitation in std::mem::take(&mut bench.invited) {
+        bench.input(Input::Admit(Box::new(invitation)));
+    }
+    assert_eq!(field(bench.last(), "Retry-After"), "1");
+    assert_eq!(bench.told(), [ended(Ended::Refused(503))]);
+    bench.hear(&second);
+    assert_eq!(field(bench.last(), "Retry-After"), "1");
+    assert!(bench.invited.is_empty(), "nothing is claimed for it");
+    assert_eq!(bench.said(), ["100 INVITE", "503 INVITE", "503 INVITE"]);
+    assert_eq!(bench.endpoint.counters().overloaded, 2);
+    assert_eq!(bench.endpoint.census().legs, 1);
 }

@@ -36,6 +36,7 @@ pub(super) fn trunk(allow: &[&str]) -> TrunkRule {
         digest: None,
         outbound_auth: None,
         header_optional: false,
+        reliable_where_supported: false,
     }
 }
 

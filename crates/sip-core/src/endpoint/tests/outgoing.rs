@@ -119,6 +119,10 @@ fn the_first_of_several_forks_wins_and_the_others_are_acknowledged_and_ended() {
     bench.hear(&answer_to(&invite, 183, "q", "", ""));
     bench.hear(&answer_to(&invite, 200, "q", ANSWER, SDP));
     bench.hear(&answer_to(&invite, 200, "p", ANSWER, SDP));
+    assert_eq!(
+        field(bench.last(), "Reason"),
+        "SIP;cause=200;text=\"Call completed elsewhere\""
+    );
     bench.hear(&answer_to(&invite, 200, "p", ANSWER, SDP));
     assert_eq!(bench.said(), ["ACK", "ACK", "BYE", "ACK"]);
     let answered = bench
@@ -278,7 +282,10 @@ fn a_200_that_crosses_our_cancel_is_acknowledged_and_ended() {
     bench.hear(&answer_to(&invite, 180, "p", "", ""));
     bench.command(OUT, hang_up());
     bench.hear(&answer_to(&invite, 200, "p", ANSWER, SDP));
-    assert_eq!(bench.said(), ["CANCEL", "ACK", "BYE"]);
+    assert_eq!(field(bench.last(), "Reason"), "Q.850;cause=16");
+    bench.hear(&answer_to(&invite, 200, "q", ANSWER, SDP));
+    assert_eq!(field(bench.last(), "Reason"), "Q.850;cause=16");
+    assert_eq!(bench.said(), ["CANCEL", "ACK", "BYE", "ACK", "BYE"]);
     bench.pass(40.0);
     let told = bench.told();
     assert_eq!(told.last(), Some(&ended(Ended::ByeAnswered(408))));
@@ -442,4 +449,87 @@ fn an_invite_fails_with_its_connection() {
     bench.input(closed(3));
     assert_eq!(bench.said(), ["INVITE"]);
     assert_eq!(bench.told().last(), Some(&ended(Ended::Refused(503))));
+}
+
+#[test]
+fn a_strict_outbound_proxy_stands_in_the_request_line_and_the_target_in_the_route() {
+    let mut bench = Bench::new(gateway());
+    let target = place(None, Some(SDP)).uri;
+    bench.input(Input::Place(Box::new(Place {
+        route: Some(Bytes::from("<sip:old.example.net;transport=udp?X-A=b>")),
+        ..place(None, Some(SDP))
+    })));
+    let invite = bench.last().clone();
+    let proxy = &b"sip:old.example.net;transport=udp"[..];
+    assert_eq!(invite.request_uri(), Some(proxy));
+    let route = [b"<", &target[..], b">"].concat();
+    assert_eq!(field(&invite, "Route").as_bytes(), route);
+    bench.hear(&answer_to(&invite, 486, "p", "", ""));
+    assert_eq!(bench.last().request_uri(), Some(proxy), "ACK follows");
+    let mut bench = Bench::new(gateway());
+    bench.input(Input::Place(Box::new(Place {
+        route: Some(Bytes::from("<sip:new.example.net;lr>")),
+        ..place(None, Some(SDP))
+    })));
+    assert_eq!(bench.last().request_uri(), Some(&target[..]));
+    assert_eq!(field(bench.last(), "Route"), "<sip:new.example.net;lr>");
+}
+
+#[test]
+fn requests_that_open_a_tls_connection_offer_it_backwards_and_no_others_do() {
+    let via_of = |tls_alias: bool, flow: Flow| {
+        let mut bench = Bench::new(EndpointConfig {
+            tls_alias,
+            ..gateway()
+        });
+        let call = Place {
+            flow,
+            ..place(None, Some(SDP))
+        };
+        bench.input(Input::Place(Box::new(call)));
+        field(bench.last(), "Via")
+    };
+    let over = |transport| Flow {
+        transport,
+        ..place(None, None).flow
+    };
+    assert!(via_of(true, over(crate::Transport::Tls)).ends_with(";rport;alias"));
+    let open = Flow {
+        connection: Some(crate::ConnectionId(7)),
+        ..over(crate::Transport::Tls)
+    };
+    for (alias, flow) in [
+        (false, over(crate::Transport::Tls)),
+        (true, open),
+        (true, over(crate::Transport::Tcp)),
+        (true, over(crate::Transport::Udp)),
+    ] {
+        assert!(via_of(alias, flow).ends_with(";rport"), "{flow:?}");
+    }
+}
+
+#[test]
+fn responses_with_our_branch_and_another_identity_are_dropped_and_counted() {
+    let (mut bench, invite) = calling();
+    let right = answer_to(&invite, 200, "p", ANSWER, SDP);
+    let call_id = field(&invite, "Call-ID");
+    let tag = our_from_tag(&invite);
+    for forged in [
+        right.replace(&call_id, "guessed"),
+        right.replace(&tag, "guessed"),
+        right.replace("CSeq: 1 INVITE", "CSeq: 2 INVITE"),
+    ] {
+        bench.hear(&forged);
+    }
+    assert_eq!(bench.endpoint.counters().foreign, 3);
+    bench.hear(&right.replace("CSeq: 1 INVITE", "CSeq: 1 BYE"));
+    assert_eq!(bench.endpoint.counters().stray, 1, "no such transaction");
+    assert!(bench.said().is_empty() && bench.told().is_empty());
+    bench.hear(&right);
+    assert_eq!(bench.said(), ["ACK"]);
+}
+
+fn our_from_tag(invite: &Message) -> String {
+    let from = invite.from().unwrap();
+    String::from_utf8(from.tag().unwrap().to_vec()).unwrap()
 }

@@ -18,7 +18,9 @@ fn plain_accept() -> Command {
 
 /// A gateway that rings reliably, our tag, and the RAck of the first response.
 fn ringing(invite: &Req<'_>, command: Command) -> (Bench, String, u32) {
-    let mut bench = Bench::new(gateway());
+    let mut config = gateway();
+    config.trunks[0].reliable_where_supported = true;
+    let mut bench = Bench::new(config);
     bench.hear(&invite.text());
     bench.command(bench.leg(), command);
     let response = bench.last();
@@ -120,13 +122,19 @@ fn one_provisional_response_is_open_at_a_time_and_the_next_has_the_next_number()
 }
 
 #[test]
-fn supported_alone_makes_ringing_reliable_and_nothing_else_does() {
-    let (bench, ..) = ringing(&Req::invite().line("Supported: 100rel"), ring(None));
+fn ringing_is_reliable_where_required_and_where_supported_only_if_the_trunk_says_so() {
+    let supported = Req::invite().line("Supported: 100rel");
+    let (bench, ..) = ringing(&supported, ring(None));
     assert_eq!(bench.endpoint.census().legs, 1);
-    let mut bench = Bench::new(gateway());
-    bench.hear(&Req::invite().text());
-    bench.command(bench.leg(), ring(None));
-    assert_eq!(bench.last().rseq().unwrap(), None);
+    for invite in [Req::invite(), supported] {
+        let mut bench = Bench::new(gateway());
+        bench.hear(&invite.text());
+        bench.command(bench.leg(), ring(Some(SDP)));
+        assert_eq!(bench.last().rseq().unwrap(), None);
+        assert_eq!(field(bench.last(), "Require"), "");
+        bench.command(bench.leg(), accept());
+        assert_eq!(bench.said(), ["100 INVITE", "183 INVITE", "200 INVITE"]);
+    }
 }
 
 #[test]
