@@ -23,6 +23,7 @@ const STEPS: usize = 200;
 const BOUNDS: Bounds = Bounds {
     legs: 8,
     transactions: 64,
+    strangers: (200, 50),
 };
 const PEER_STREAM: &str = "192.0.2.9:40000";
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
