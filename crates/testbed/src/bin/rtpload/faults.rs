@@ -1,0 +1,293 @@
+//! Agents that fail while calls are up: every caller of theirs is handed back or resumed in time, and nobody else hears of it.
+
+use std::io;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::audio::LineFigures;
+use crate::echo::EchoAgent;
+use crate::gateway::{Gateway, Setup, signal};
+use crate::talkers::Talkers;
+use crate::{Bounds, say};
+
+/// `agent.reconnect_timeout` by default, and time to notice and to say good-bye on a machine that is busy.
+const HANDED_BACK_WITHIN: Duration = Duration::from_secs(5 + 4);
+/// An agent that gives no sign of life is dead after 20 s; then as above.
+const DEAD_WITHIN: Duration = Duration::from_secs(20 + 5 + 6);
+/// How long an agent that comes back was away.
+const AWAY: Duration = Duration::from_secs(2);
+/// A resumed call's audio is back by then.
+const RESUMED_WITHIN: Duration = Duration::from_secs(2 + 5);
+/// From the start of the calls to the slow agent's first pause, which is after the others' faults began.
+const SLOW_AFTER: u64 = 10;
+/// Memory that the faults may cost at the most, in kB.
+const MEMORY_KB: u64 = 20_000;
+
+/// What is run.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FaultsOrder {
+    /// Calls of each kind of agent that fails; with the healthy ones, as many as all these together.
+    #[arg(long, default_value_t = 5)]
+    calls: usize,
+    /// Only the faults that show within seconds: agents killed, and killed and started again.
+    #[arg(long)]
+    short: bool,
+    /// Drop the packets of one agent with iptables; only inside a network namespace made for it.
+    #[arg(long)]
+    half_open: bool,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+/// What befalls an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// kill -9.
+    Killed,
+    /// kill -9, and there again two seconds later.
+    Restarted,
+    /// SIGSTOP: its kernel takes data, nobody reads them.
+    Stopped,
+    /// It reads far less than it is sent.
+    SlowReader,
+    /// Packets neither come nor go any more.
+    HalfOpen,
+}
+
+/// An agent and its callers.
+struct Group {
+    fault: Fault,
+    agent: EchoAgent,
+    talkers: Talkers,
+    /// When its callers' audio was first heard again.
+    resumed: Option<Instant>,
+}
+
+/// Runs it; false when a caller was left or disturbed.
+pub(crate) fn run(order: &FaultsOrder) -> io::Result<bool> {
+    let mut faults = vec![Fault::None, Fault::Killed, Fault::Restarted];
+    if !order.short {
+        faults.extend([Fault::Stopped, Fault::SlowReader]);
+    }
+    if order.half_open {
+        faults.push(Fault::HalfOpen);
+    }
+    let mut agents = Vec::new();
+    for fault in &faults {
+        let slow_after = (*fault == Fault::SlowReader).then_some(SLOW_AFTER);
+        agents.push(EchoAgent::start(order.setup.free_address()?, slow_after)?);
+    }
+    let hooks: Vec<String> = agents.iter().map(EchoAgent::url).collect();
+    let gateway = Gateway::start(&order.setup, &hooks)?;
+    let mut groups = Vec::new();
+    for (account, (fault, agent)) in faults.iter().copied().zip(agents).enumerate() {
+        let calls = match fault {
+            Fault::None => order.calls * (faults.len() - 1),
+            Fault::Killed
+            | Fault::Restarted
+            | Fault::Stopped
+            | Fault::SlowReader
+            | Fault::HalfOpen => order.calls,
+        };
+        let mut talkers = Talkers::new(&gateway, &order.setup, account, calls)?;
+        talkers.call(50.0);
+        groups.push(Group {
+            fault,
+            agent,
+            talkers,
+            resumed: None,
+        });
+    }
+    let mut bounds = Bounds::default();
+    befall(&gateway, &mut groups, order.short, &mut bounds)?;
+    Ok(bounds.hold())
+}
+
+fn befall(
+    gateway: &Gateway,
+    groups: &mut [Group],
+    short: bool,
+    bounds: &mut Bounds,
+) -> io::Result<()> {
+    wait(groups, Duration::from_secs(3));
+    for group in groups.iter() {
+        group.talkers.pump.count(true);
+    }
+    let before = gateway.usage()?;
+    wait(groups, Duration::from_secs(2));
+    let began = Instant::now();
+    for group in groups.iter_mut() {
+        group.strike()?;
+    }
+    let mut highest = before.resident_kb;
+    let longest = if short {
+        HANDED_BACK_WITHIN
+    } else {
+        DEAD_WITHIN + Duration::from_secs(SLOW_AFTER)
+    };
+    while began.elapsed() < longest {
+        wait(groups, Duration::from_millis(100));
+        highest = highest.max(gateway.usage()?.resident_kb);
+        for group in groups.iter_mut() {
+            group.look(began)?;
+        }
+    }
+    for group in groups.iter() {
+        group.talkers.pump.count(false);
+    }
+    wait(groups, Duration::from_millis(1500));
+    for group in groups.iter_mut() {
+        group.judge(gateway, began, bounds)?;
+    }
+    let grown = highest - before.resident_kb;
+    say(format_args!(
+        "memory: {} kB before the faults, at most {grown} kB more after them",
+        before.resident_kb
+    ));
+    bounds.at_most_count("memory grown, kB", grown, Some(MEMORY_KB));
+    Ok(())
+}
+
+fn wait(groups: &mut [Group], time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        for group in groups.iter_mut() {
+            group.talkers.progress(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Group {
+    fn strike(&mut self) -> io::Result<()> {
+        let pid = self.agent.child.id();
+        match self.fault {
+            Fault::None | Fault::SlowReader => {}
+            Fault::Killed | Fault::Restarted => {
+                self.agent.child.kill()?;
+                self.agent.child.wait()?;
+            }
+            Fault::Stopped => signal(pid, Signal::SIGSTOP),
+            Fault::HalfOpen => {
+                let port = self.agent.listen.port().to_string();
+                for side in ["--sport", "--dport"] {
+                    let rule = ["-I", "INPUT", "-p", "tcp", side, &port, "-j", "DROP"];
+                    if !Command::new("iptables").args(rule).status()?.success() {
+                        return Err(io::Error::other("iptables does not take the rule"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens later: the agent that comes back, the audio that does.
+    fn look(&mut self, began: Instant) -> io::Result<()> {
+        if self.fault != Fault::Restarted {
+            return Ok(());
+        }
+        let running = matches!(self.agent.child.try_wait(), Ok(None));
+        if !running && began.elapsed() >= AWAY {
+            self.agent.restart()?;
+        } else if running && self.resumed.is_none() {
+            let (report, _) = self.talkers.report()?;
+            let heard = |line: &LineFigures| line.silent_for < Duration::from_millis(200);
+            if report.lines.values().all(heard) {
+                self.resumed = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, gateway: &Gateway, began: Instant, bounds: &mut Bounds) -> io::Result<()> {
+        let (report, sum) = self.talkers.report()?;
+        let name = format!("{:?}", self.fault);
+        let up = self.talkers.up;
+        let back = &self.talkers.handed_back;
+        let last = back.iter().map(|(_, at)| at.duration_since(began)).max();
+        let last = last.unwrap_or_default();
+        say(format_args!(
+            "{name}: {up} calls, {} handed back, the last after {:.1} s",
+            back.len(),
+            last.as_secs_f64()
+        ));
+        say_audio(&name, report.unsent, &sum);
+        bounds.at_most_count(
+            &format!("{name}: calls failed"),
+            self.talkers.failed as u64,
+            Some(0),
+        );
+        let within = self.within(began, &sum, bounds);
+        let expected = if within.is_some() { up } else { 0 };
+        bounds.exactly(
+            &format!("{name}: calls handed back"),
+            back.len() as u64,
+            expected as u64,
+        );
+        if let Some(within) = within {
+            bounds.at_most(
+                &format!("{name}: seconds to the last hand-back"),
+                last.as_secs_f64(),
+                Some(within.as_secs_f64()),
+            );
+            for (call, _) in back {
+                let given = self.talkers.was_given_to_an_agent(gateway, *call)?;
+                bounds.exactly(
+                    &format!("{name}: transfers given to AGENT by call {call}"),
+                    u64::from(given),
+                    1,
+                );
+            }
+        }
+        self.talkers.end();
+        Ok(())
+    }
+
+    /// Within what time its calls are to be handed back; what is demanded of calls that are not.
+    fn within(&self, began: Instant, sum: &LineFigures, bounds: &mut Bounds) -> Option<Duration> {
+        match self.fault {
+            Fault::None => {
+                let harmed = sum.lost() + sum.damaged + sum.disordered + sum.sequence_gaps;
+                bounds.at_most_count("frames of others lost or changed", harmed, Some(0));
+                None
+            }
+            Fault::Restarted => {
+                let after = self
+                    .resumed
+                    .map_or(Duration::MAX, |at| at.duration_since(began));
+                say(format_args!(
+                    "{:?}: audio again after {:.1} s",
+                    self.fault,
+                    after.as_secs_f64()
+                ));
+                bounds.at_most(
+                    "seconds to resume",
+                    after.as_secs_f64(),
+                    Some(RESUMED_WITHIN.as_secs_f64()),
+                );
+                None
+            }
+            Fault::Killed => Some(HANDED_BACK_WITHIN),
+            Fault::Stopped | Fault::HalfOpen => Some(DEAD_WITHIN),
+            Fault::SlowReader => Some(DEAD_WITHIN + Duration::from_secs(SLOW_AFTER)),
+        }
+    }
+}
+
+/// Prints what became of the frames.
+pub(crate) fn say_audio(whose: &str, unsent: u64, sum: &LineFigures) {
+    say(format_args!(
+        "audio of {whose}: {} frames sent, {} lost, {} damaged, {} out of order, {} packets of filler, {} missing in sequence, \
+         {} jumps of timestamp, {unsent} unsent here, longest gap {} ms",
+        sum.sent,
+        sum.lost(),
+        sum.damaged,
+        sum.disordered,
+        sum.filler,
+        sum.sequence_gaps,
+        sum.timestamp_jumps,
+        sum.longest_gap.as_millis()
+    ));
+}
