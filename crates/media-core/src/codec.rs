@@ -15,14 +15,14 @@ impl Codec {
         }
     }
 
-    fn decode(self, byte: u8) -> i16 {
+    pub(crate) fn decode(self, byte: u8) -> i16 {
         match self {
             Self::Pcmu => decode_ulaw(byte),
             Self::Pcma => decode_alaw(byte),
         }
     }
 
-    fn encode(self, sample: i16) -> u8 {
+    pub(crate) fn encode(self, sample: i16) -> u8 {
         match self {
             Self::Pcmu => encode_ulaw(sample),
             Self::Pcma => encode_alaw(sample),
@@ -73,26 +73,10 @@ fn alaw_to_ulaw(byte: u8) -> u8 {
     }
 }
 
-/// A byte at a gain of 2 to the power of minus `halvings`.
-pub(crate) fn fade(codec: Codec, byte: u8, halvings: u8) -> u8 {
-    codec.encode(codec.decode(byte) >> halvings.min(15))
-}
-
 /// The mean amplitude of a frame, in units of a 16-bit sample.
 pub(crate) fn loudness(codec: Codec, frame: &Frame) -> u32 {
     let amplitudes = frame.iter().map(|byte| codec.decode(*byte).unsigned_abs());
     amplitudes.map(u32::from).sum::<u32>() / FRAME as u32
-}
-
-/// A frame that goes over from one to another.
-pub(crate) fn blend(codec: Codec, from: &Frame, to: &Frame) -> Frame {
-    let mut blended = [0; FRAME];
-    for (at, ((byte, from), to)) in blended.iter_mut().zip(from).zip(to).enumerate() {
-        let (from, to) = (i32::from(codec.decode(*from)), i32::from(codec.decode(*to)));
-        let mixed = from + (to - from) * at as i32 / FRAME as i32;
-        *byte = codec.encode(mixed as i16);
-    }
-    blended
 }
 
 /// A linear sample as µ-law.
@@ -108,14 +92,5 @@ mod tests {
     fn silence_of_one_law_is_silence_of_the_other() {
         assert_eq!(Audio::silence(Codec::Pcmu).to(Codec::Pcma), [0xD5; FRAME]);
         assert_eq!(Audio::silence(Codec::Pcma).to(Codec::Pcmu), [0xFF; FRAME]);
-    }
-
-    #[test]
-    fn fading_halves_the_amplitude() {
-        for codec in [Codec::Pcmu, Codec::Pcma] {
-            let loud = codec.encode(8000);
-            let faded = codec.decode(fade(codec, loud, 1));
-            assert!((3800..=4200).contains(&faded), "{faded}");
-        }
     }
 }

@@ -2,32 +2,49 @@
 //!
 //! A packet of any size is written where its timestamp says; a slot reads the
 //! next 160 samples. What is missing is made up. The play position runs with
-//! the slots, so pauses of the sender (DTX) are pauses here too.
+//! the slots, so pauses of the sender (DTX) are pauses here too. How far it stays
+//! behind follows the delays that packets have: it is made to run a little faster
+//! or slower, in silence by whole frames, in speech by periods of the voice.
 
-use crate::codec::{Audio, blend, fade, loudness};
-use crate::skew::{Correction, QUIET, Skew, TARGET};
+use crate::codec::{Audio, loudness};
+use crate::comfort::Noise;
+use crate::conceal::Concealer;
+use crate::delay::{Change, Delays, TARGET};
+use crate::stretch::{Stretched, lengthened, shortened};
 use crate::{Codec, FRAME, Frame};
+use std::ops::Range;
 
 /// Samples that the buffer holds: 1 s.
 const SIZE: usize = 8192;
 const WORDS: usize = SIZE / 64;
-/// Depth that is cut back: 240 ms.
+/// Depth that is cut back: 240 ms, and what the packets' delays differ by.
 const MAX_DEPTH: u64 = 1920;
 /// Slots in a row above that depth that are borne: a stall of our own is made up for in as many.
 const CATCHING_UP: u8 = 10;
-/// Depth that is cut back even then.
-const LIMIT: u64 = MAX_DEPTH + CATCHING_UP as u64 * FRAME as u64;
 /// Late packets in a row after which the play position follows them.
 const LATE_RUN: u8 = 5;
-/// Made-up frames that still sound; then silence.
-const FADES: u8 = 3;
+/// Mean amplitude that nobody misses: -58 dB of full scale.
+const QUIET: u32 = 40;
+/// Likeness of two periods from which one may be left out, or put in, unheard.
+const ALIKE: f32 = 0.8;
+/// Slots between two changes of the pace: 200 ms where it is played faster, 60 ms where packets are about to be late.
+const REST_AFTER_SHRINKING: u8 = 10;
+const REST_AFTER_GROWING: u8 = 3;
+/// Slots for which a change awaits a pause, before a period is left out or put in: 4 s, and 2 s
+/// where the delay is too long by more than two frames.
+const AWAITS_PAUSE: u8 = 200;
+const AWAITS_PAUSE_WHEN_LONG: u8 = 100;
+/// Slots after that for which it awaits two periods that are alike: 1 s, and 100 ms where packets
+/// come too late.
+const PATIENCE: u8 = 50;
+const PATIENCE_WHEN_LATE: u8 = 5;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
     /// It will be played.
     InTime,
-    /// Its turn was over when it came.
+    /// Its turn was over when it came, and others are there to be played.
     Late,
 }
 
@@ -92,19 +109,29 @@ pub(crate) struct JitterBuffer {
     samples: Box<[u8; SIZE]>,
     present: [u64; WORDS],
     position: Option<Position>,
-    /// The last frame played, from which missing ones are made up.
-    last: Frame,
-    fades: u8,
-    /// Where the sender said that it falls silent.
-    quiet_from: Option<u64>,
+    conceal: Concealer,
+    /// Where the sender said that it falls silent, until where it speaks again.
+    quiet: Option<Range<u64>>,
+    /// The noise of that silence (RFC 3389).
+    noise: Noise,
     late_run: u8,
-    skew: Skew,
+    /// Samples of slots since the last start: the clock that delays are measured on.
+    clock: i64,
+    delays: Delays,
+    /// Samples of the last packet.
+    packet: usize,
+    /// Slots until the pace may change again.
+    rest: u8,
+    /// Slots that a change has waited for a frame that it suits.
+    waited: u8,
     /// Slots in a row above the depth that is cut back.
     too_deep: u8,
-    /// Frames made up.
-    pub(crate) concealed: u64,
-    /// Frames dropped or inserted to follow the sender's clock.
+    /// Samples made up.
+    made_up: u64,
+    /// Times that the pace was changed.
     pub(crate) corrections: u64,
+    /// Frames' worth of samples thrown away unplayed.
+    pub(crate) discarded: u64,
 }
 
 impl JitterBuffer {
@@ -115,14 +142,19 @@ impl JitterBuffer {
             samples: Box::new([0; SIZE]),
             present: [0; WORDS],
             position: None,
-            last: [codec.silence(); FRAME],
-            fades: FADES,
-            quiet_from: None,
+            conceal: Concealer::new(codec),
+            quiet: None,
+            noise: Noise::new(),
             late_run: 0,
-            skew: Skew::new(),
+            clock: 0,
+            delays: Delays::new(),
+            packet: FRAME,
+            rest: 0,
+            waited: 0,
             too_deep: 0,
-            concealed: 0,
+            made_up: 0,
             corrections: 0,
+            discarded: 0,
         }
     }
 
@@ -131,12 +163,13 @@ impl JitterBuffer {
         self.codec = codec;
         self.present = [0; WORDS];
         self.position = None;
-        self.quiet_from = None;
-        self.last = [codec.silence(); FRAME];
-        self.fades = FADES;
-        self.late_run = 0;
-        self.too_deep = 0;
-        self.skew = Skew::new();
+        self.conceal = Concealer::new(codec);
+        self.begin_anew();
+    }
+
+    /// Frames' worth of samples made up.
+    pub(crate) const fn concealed(&self) -> u64 {
+        self.made_up.div_ceil(FRAME as u64)
     }
 
     /// Whether anything has come since the start or the last reset.
@@ -146,65 +179,82 @@ impl JitterBuffer {
 
     /// Stores a payload at its timestamp.
     pub(crate) fn put(&mut self, timestamp: u32, payload: &[u8]) -> Stored {
-        let position = self.located(timestamp);
-        let (at, end) = (
-            position.of(timestamp),
-            position.of(timestamp) + payload.len() as u64,
-        );
+        let mut position = self.located(timestamp);
+        let at = position.of(timestamp);
+        let end = at + payload.len() as u64;
+        self.packet = payload.len();
+        self.measure(&position, at);
         if end > position.head {
             self.late_run = 0;
-            self.store(position, at, end, payload, timestamp);
+            self.store(position, at, payload, timestamp);
             return Stored::InTime;
         }
         self.late_run += 1;
-        if position.newest <= position.head || self.late_run >= LATE_RUN {
-            // Nothing else to play, or all packets come late: the path has become longer.
-            self.restart(timestamp);
-            if let Some(position) = self.position {
-                self.store(
-                    position,
-                    position.begins,
-                    position.begins + payload.len() as u64,
-                    payload,
-                    timestamp,
-                );
-            }
+        if position.newest > position.head && self.late_run < LATE_RUN {
+            return Stored::Late;
         }
-        Stored::Late
+        // Nothing else to play, or all packets come late: the path has become longer.
+        if self.delays.allows(self.behind(at)) {
+            self.erase(at, position.head - at);
+            position.head = at;
+            self.late_run = 0;
+            self.store(position, at, payload, timestamp);
+        } else {
+            let position = self.restart(timestamp);
+            self.measure(&position, position.begins);
+            self.store(position, position.begins, payload, timestamp);
+        }
+        Stored::InTime
     }
 
-    /// The sender says that it falls silent from this timestamp on (RFC 3389, RFC 4733);
-    /// one that has nothing to do with the audio's is ignored.
-    pub(crate) fn quiet(&mut self, timestamp: u32) {
+    /// The sender says that it falls silent from this timestamp on (RFC 3389, with the level of the
+    /// noise, or RFC 4733); one that has nothing to do with the audio's is ignored.
+    pub(crate) fn quiet(&mut self, timestamp: u32, noise: Option<u8>) {
         let position = match self.position {
             Some(position) => position,
             None => self.restart(timestamp),
         };
         let at = position.of(timestamp);
-        if Self::reaches(position, at) {
-            self.quiet_from = Some(at);
+        // one that goes on sending is not silent
+        if Self::reaches(position, at) && position.newest <= at {
+            self.quiet = Some(at..u64::MAX);
+            self.noise.set(noise);
         }
     }
 
     /// The next 20 ms.
     pub(crate) fn pull(&mut self) -> Audio {
+        let codec = self.codec;
         let Some(mut position) = self.position else {
-            return Audio::silence(self.codec);
+            return Audio::silence(codec);
         };
-        if let Some(inserted) = self.follow(&mut position) {
-            return Audio {
-                codec: self.codec,
-                frame: inserted,
-            };
-        }
-        let frame = self.read(position);
-        self.erase(position.head, FRAME as u64);
-        position.head += FRAME as u64;
+        self.bound(&mut position);
+        let frame = match self.at_another_pace(&mut position) {
+            Some(frame) => frame,
+            None => {
+                let frame = self.read(&position);
+                self.pass(&mut position, FRAME);
+                frame
+            }
+        };
+        self.clock += FRAME as i64;
         self.position = Some(position);
-        Audio {
-            codec: self.codec,
-            frame,
+        Audio { codec, frame }
+    }
+
+    /// How far behind the clock a place is.
+    const fn behind(&self, at: u64) -> i64 {
+        self.clock - at.cast_signed()
+    }
+
+    /// Measures the delay of a packet. At the start, those that come at once show only when we began
+    /// to listen: the last of them counts.
+    fn measure(&mut self, position: &Position, at: u64) {
+        let delay = self.behind(at);
+        if position.is_starting() && self.delays.slow().is_some_and(|slow| delay < slow) {
+            self.delays = Delays::new();
         }
+        self.delays.observe(delay);
     }
 
     /// The position, started anew when there is none or the timestamp is out of reach.
@@ -223,25 +273,36 @@ impl JitterBuffer {
 
     fn restart(&mut self, timestamp: u32) -> Position {
         self.present = [0; WORDS];
-        self.quiet_from = None;
-        self.late_run = 0;
-        self.skew = Skew::new();
+        self.begin_anew();
         *self.position.insert(Position::start(timestamp))
     }
 
-    fn store(&mut self, mut position: Position, at: u64, end: u64, payload: &[u8], timestamp: u32) {
+    const fn begin_anew(&mut self) {
+        self.quiet = None;
+        self.late_run = 0;
+        self.delays = Delays::new();
+        self.rest = 0;
+        self.waited = 0;
+        self.too_deep = 0;
+    }
+
+    fn store(&mut self, mut position: Position, at: u64, payload: &[u8], timestamp: u32) {
         let skipped = position.head.saturating_sub(at);
         let from = at + skipped;
         let fresh = payload
             .get(usize::try_from(skipped).unwrap_or(usize::MAX)..)
             .unwrap_or_default();
         self.write(from, fresh);
-        position.extend(from, end);
+        position.extend(from, at + payload.len() as u64);
         position.anchor = (timestamp, at);
+        if let Some(quiet) = self.quiet.as_mut().filter(|quiet| quiet.start <= at) {
+            quiet.end = quiet.end.min(at);
+        }
+        let usual = self.max_depth();
         let bound = if position.is_starting() {
-            MAX_DEPTH
+            usual
         } else {
-            LIMIT
+            usual + u64::from(CATCHING_UP) * FRAME as u64
         };
         if position.depth() > bound {
             self.cut(&mut position);
@@ -280,117 +341,140 @@ impl JitterBuffer {
         (found == FRAME).then_some(frame)
     }
 
+    const fn max_depth(&self) -> u64 {
+        let spread = self.delays.spread();
+        MAX_DEPTH + if spread > 320 { 320 } else { spread }
+    }
+
+    /// Bounds the depth; a stall of our own is made up for before.
+    fn bound(&mut self, position: &mut Position) {
+        if position.depth() <= self.max_depth() {
+            self.too_deep = 0;
+            return;
+        }
+        self.too_deep += 1;
+        if self.too_deep > CATCHING_UP {
+            self.cut(position);
+        }
+    }
+
     /// Goes back to the depth of the start.
     fn cut(&mut self, position: &mut Position) {
         let head = position.newest - TARGET - FRAME as u64;
-        self.corrections += (head - position.head) / FRAME as u64;
+        self.discarded += (head - position.head) / FRAME as u64;
+        self.corrections += 1;
         self.erase(position.head, head - position.head);
         position.head = head;
-        self.skew = Skew::new();
+        self.delays = Delays::new();
+        self.too_deep = 0;
+    }
+
+    /// Moves on by samples that have been played.
+    fn pass(&mut self, position: &mut Position, samples: usize) {
+        self.erase(position.head, samples as u64);
+        position.head += samples as u64;
     }
 
     /// Reads the frame at the head and makes up what is missing.
-    fn read(&mut self, position: Position) -> Frame {
+    fn read(&mut self, position: &Position) -> Frame {
         let head = position.head;
         let (mut frame, found) = self.stored(head);
-        if found < FRAME {
-            let made_up = self.made_up(position, found == 0);
-            for (at, byte) in frame.iter_mut().enumerate() {
-                let bit = (head as usize + at) % SIZE;
-                if self.present[bit / 64] >> (bit % 64) & 1 == 0 {
-                    *byte = made_up[at];
-                }
+        if found == FRAME {
+            return self.conceal.came(frame);
+        }
+        let present = self.present;
+        let came = |at: usize| {
+            let bit = (head as usize + at) % SIZE;
+            present[bit / 64] >> (bit % 64) & 1 != 0
+        };
+        if let Some(noise) = self.paused(position, found == 0) {
+            for (at, byte) in frame.iter_mut().enumerate().filter(|(at, _)| !came(*at)) {
+                *byte = noise[at];
             }
+            self.conceal.paused(&frame);
+            return frame;
         }
-        if found > 0 {
-            self.last = frame;
-            self.fades = 0;
-            self.quiet_from = self.quiet_from.filter(|quiet| *quiet > head);
+        if !self.conceal.is_silent() || position.newest > head {
+            self.made_up += (FRAME - found) as u64;
         }
-        frame
+        self.conceal.fill(frame, came)
     }
 
-    /// The last frame at falling loudness, or silence where silence is due.
-    fn made_up(&mut self, position: Position, all_missing: bool) -> Frame {
+    /// What is played where nothing is missing though it has not come: before the start, and in a
+    /// pause that was announced.
+    fn paused(&mut self, position: &Position, all_missing: bool) -> Option<Frame> {
+        if position.head < position.begins {
+            return Some([self.codec.silence(); FRAME]);
+        }
         let end = position.head + FRAME as u64;
-        let silence = [self.codec.silence(); FRAME];
-        let starting = position.head < position.begins;
-        let announced = self
-            .quiet_from
-            .is_some_and(|quiet| all_missing && end > quiet);
-        if starting || announced {
-            return silence;
-        }
-        if self.fades < FADES {
-            self.concealed += 1;
-            self.fades += 1;
-            let (codec, halvings) = (self.codec, self.fades);
-            return self.last.map(|byte| fade(codec, byte, halvings));
-        }
-        if position.newest > position.head {
-            self.concealed += 1;
-        }
-        silence
+        let quiet = self.quiet.clone().filter(|_| all_missing)?;
+        let overlaps = quiet.start < end && position.head < quiet.end;
+        overlaps.then(|| self.noise.next_frame(self.codec))
     }
 
-    /// Follows the sender's clock; gives the frame that is inserted here.
-    fn follow(&mut self, position: &mut Position) -> Option<Frame> {
-        let depth = position.depth();
-        self.too_deep = if depth > MAX_DEPTH {
-            self.too_deep + 1
+    /// Follows the delay of the packets and the sender's clock: the next frame with something left
+    /// out or put in, when that is due and this frame is one to do it in.
+    fn at_another_pace(&mut self, position: &mut Position) -> Option<Frame> {
+        self.rest = self.rest.saturating_sub(1);
+        if self.rest > 0 || position.is_starting() {
+            return None;
+        }
+        let behind = self.behind(position.head);
+        let Some(change) = self.delays.wanted(behind, self.packet) else {
+            self.waited = 0;
+            return None;
+        };
+        let Some(first) = self.whole(position.head) else {
+            return self.held_up(position, change);
+        };
+        let second = self.whole(position.head + FRAME as u64);
+        let quiet = loudness(self.codec, &first) <= QUIET;
+        let (patience, rest) = match change {
+            Change::Shrink(0..=320) => (AWAITS_PAUSE, REST_AFTER_SHRINKING),
+            Change::Shrink(_) => (AWAITS_PAUSE_WHEN_LONG, REST_AFTER_SHRINKING),
+            Change::Grow => (AWAITS_PAUSE, REST_AFTER_GROWING),
+            Change::GrowAtOnce => (0, REST_AFTER_GROWING),
+        };
+        if !quiet && self.waited < patience {
+            self.waited += 1;
+            return None;
+        }
+        let changed = match change {
+            Change::Shrink(_) if quiet => Stretched::without(second?),
+            Change::Shrink(most) => shortened(self.codec, &first, &second?, most as usize),
+            Change::Grow | Change::GrowAtOnce if quiet => Stretched::twice(first),
+            Change::Grow | Change::GrowAtOnce => lengthened(self.codec, &first),
+        };
+        let longest = if change == Change::GrowAtOnce {
+            PATIENCE_WHEN_LATE
         } else {
-            0
+            patience + PATIENCE
         };
-        if self.too_deep > CATCHING_UP {
-            self.too_deep = 0;
-            self.cut(position);
-            return None;
-        }
-        if depth == 0 || position.head < position.begins {
-            self.skew = Skew::new();
-            return None;
-        }
-        match self.skew.observe(depth)? {
-            Correction::Drop => {
-                self.drop_frame(position);
-                None
-            }
-            Correction::Insert => self.inserted(position.head),
-        }
-    }
-
-    /// Drops the next frame when it may go; one that is heard is blended into the one behind it.
-    fn drop_frame(&mut self, position: &mut Position) {
-        let behind = position.head + FRAME as u64;
-        let (Some(dropped), Some(next)) = (self.whole(position.head), self.whole(behind)) else {
-            return;
-        };
-        let loudness = loudness(self.codec, &dropped);
-        if !self.skew.accepts(loudness) {
-            return;
-        }
-        if loudness > QUIET {
-            self.write(behind, &blend(self.codec, &dropped, &next));
-        }
-        self.corrections += 1;
-        self.erase(position.head, FRAME as u64);
-        position.head = behind;
-    }
-
-    /// A frame between the last and the next when one may be put there: it begins as the next and
-    /// ends as the last one, so that both joints are as smooth as the one between them.
-    fn inserted(&mut self, head: u64) -> Option<Frame> {
-        let next = self.whole(head).filter(|_| self.fades == 0)?;
-        let loudness = loudness(self.codec, &self.last);
-        if !self.skew.accepts(loudness) {
+        let smooth = changed.likeness >= ALIKE || self.waited >= longest;
+        if !smooth || !self.conceal.is_whole() {
+            self.waited = self.waited.saturating_add(1);
             return None;
         }
         self.corrections += 1;
-        Some(if loudness > QUIET {
-            blend(self.codec, &next, &self.last)
-        } else {
-            self.last
-        })
+        self.rest = rest;
+        // where no pause has come, none is awaited for the next change
+        self.waited = if quiet { 0 } else { patience };
+        self.pass(position, changed.consumed);
+        Some(self.conceal.came(changed.frame))
+    }
+
+    /// Where the stream is about to be cut because packets come too late, 20 ms are made up and the
+    /// packets are awaited.
+    fn held_up(&mut self, position: &Position, change: Change) -> Option<Frame> {
+        let late = change == Change::GrowAtOnce && position.depth() < FRAME as u64;
+        let quiet = self.paused(position, true).is_some();
+        if quiet || !late || self.conceal.is_silent() {
+            return None;
+        }
+        self.made_up += FRAME as u64;
+        self.corrections += 1;
+        self.rest = REST_AFTER_GROWING;
+        Some(self.conceal.fill([0; FRAME], |_| false))
     }
 
     fn erase(&mut self, from: u64, length: u64) {

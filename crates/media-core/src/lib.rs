@@ -7,16 +7,19 @@
 
 mod codec;
 mod comfort;
+mod conceal;
+mod delay;
 mod dtmf;
 mod jitter;
 mod keys;
 mod leg;
+mod pitch;
 mod playout;
 mod receiver;
 mod rtp;
 mod sender;
 mod session;
-mod skew;
+mod stretch;
 mod tone;
 
 pub use session::Session;
@@ -208,7 +211,7 @@ pub struct Figures {
     pub bytes_out: u64,
     /// Packets that never came (RFC 3550 §6.4.1, never negative).
     pub lost: u64,
-    /// Packets that came after their turn.
+    /// Packets that came after their turn and were not played.
     pub late: u64,
     /// Packets that came twice.
     pub duplicates: u64,
@@ -220,9 +223,11 @@ pub struct Figures {
     pub wrong_payload: u64,
     /// Interarrival jitter in milliseconds (RFC 3550 §6.4.1).
     pub jitter_ms: f32,
-    /// Frames made up because a packet was missing.
+    /// Frames' worth of samples made up because packets were missing.
     pub concealed: u64,
-    /// Frames dropped or inserted to follow the sender's clock.
+    /// Frames' worth of packets that came in time and were not played, because too much had piled up.
+    pub discarded: u64,
+    /// Times that something was left out or put in to follow the path's delay and the sender's clock.
     pub skew_corrections: u64,
     /// Digits received.
     pub dtmf_in: u64,

@@ -81,7 +81,7 @@ impl Receiver {
             return None;
         }
         if Some(packet.payload_type) == media.dtmf {
-            self.jitter.quiet(packet.timestamp);
+            self.jitter.quiet(packet.timestamp, None);
             return self.digits.take(now, packet);
         }
         if packet.payload_type == media.payload_type && packet.payload.len() <= MAX_PAYLOAD {
@@ -90,7 +90,8 @@ impl Receiver {
                 figures.late += 1;
             }
         } else if packet.payload_type == COMFORT_NOISE {
-            self.jitter.quiet(packet.timestamp);
+            self.jitter
+                .quiet(packet.timestamp, packet.payload.first().copied());
         } else {
             figures.wrong_payload += 1;
         }
@@ -106,7 +107,8 @@ impl Receiver {
     pub(crate) fn report(&self, figures: &mut Figures) {
         figures.lost = self.lost_before + self.source.as_ref().map_or(0, Source::lost);
         figures.jitter_ms = self.jitter_us / 1000.0;
-        figures.concealed = self.jitter.concealed;
+        figures.concealed = self.jitter.concealed();
+        figures.discarded = self.jitter.discarded;
         figures.skew_corrections = self.jitter.corrections;
     }
 

@@ -4,9 +4,8 @@ use super::*;
 use crate::codec::ulaw;
 
 const LOUD: u32 = 1000;
-const WINDOW: usize = 100;
-/// A window, silence awaited, a quiet frame awaited.
-const LONGEST_WAIT: usize = 3 * WINDOW + 1;
+/// A pause awaited, two periods that are alike awaited.
+const LONGEST_WAIT: usize = 251;
 
 /// A frame of speech: no two of a thousand are equal, and all are loud.
 fn word(number: usize) -> Frame {
@@ -96,7 +95,7 @@ impl Stream {
             .zip(heard)
             .position(|(said, heard)| said != heard);
         assert_eq!(different, None, "{what}");
-        assert_eq!(self.buffer.concealed, 0, "{what}");
+        assert_eq!(self.buffer.concealed(), 0, "{what}");
     }
 }
 
@@ -214,7 +213,7 @@ fn deep_start_gives_up_frames_of_silence_only() {
 }
 
 #[test]
-fn two_corrections_are_a_window_apart() {
+fn frames_of_a_pause_are_given_up_60_ms_apart() {
     let mut stream =
         Stream::of((0..3000).map(|number| if number < 12 { word(number) } else { HUSH }));
     stream.send(FRAME, 12 * FRAME);
@@ -222,7 +221,7 @@ fn two_corrections_are_a_window_apart() {
     stream.run(2900);
     assert_eq!(stream.corrected.len(), 9);
     for pair in stream.corrected.windows(2) {
-        assert!(pair[1] - pair[0] >= WINDOW, "{:?}", stream.corrected);
+        assert!(pair[1] - pair[0] >= 3, "{:?}", stream.corrected);
     }
 }
 
@@ -248,40 +247,26 @@ fn drifting_clock_is_followed_in_the_pauses() {
         assert!(heard.len() > 26_900);
         assert!(heard == words, "{parts_per_million}");
         assert!(stream.corrected.len().abs_diff(9) <= 1);
-        assert_eq!(stream.buffer.concealed, 0);
+        assert_eq!(stream.buffer.concealed(), 0);
     }
 }
 
 #[test]
-fn speaker_who_never_pauses_loses_the_quietest_frame_within_bounds() {
-    let faint: Frame = word(77).map(|byte| fade(Codec::Pcmu, byte, 3));
-    let said = (0..600).map(|number| {
-        if number % 40 == 0 {
-            faint
-        } else {
-            word(number)
-        }
-    });
-    let mut stream = Stream::of(word_first(said));
-    stream.send(FRAME, 5 * FRAME);
+fn speaker_who_never_pauses_is_played_faster_by_periods_until_the_delay_is_right() {
+    let mut stream = Stream::of((0..1500).map(word));
+    stream.send(FRAME, 7 * FRAME);
     stream.pull();
-    stream.run(500);
-    let [at] = stream.corrected[..] else {
-        panic!("{:?}", stream.corrected);
-    };
-    assert!(at <= LONGEST_WAIT, "{at}");
-    // all louder frames but the one that the dropped one was blended into are as they were
-    let heard = frames(&stream.heard);
-    let missing: Vec<_> = (1..480)
-        .filter(|number| number % 40 != 0 && !heard.contains(&word(*number)))
-        .collect();
-    assert_eq!(missing.len(), 1);
-    assert_eq!(missing[0] % 40, 1, "{missing:?}");
-}
-
-/// A loud frame first, by which the start is found.
-fn word_first(said: impl Iterator<Item = Frame>) -> impl Iterator<Item = Frame> {
-    std::iter::once(word(999)).chain(said.skip(1))
+    stream.run(1400);
+    assert!(
+        stream.corrected[0] <= LONGEST_WAIT,
+        "{:?}",
+        stream.corrected
+    );
+    for pair in stream.corrected.windows(2) {
+        assert!(pair[1] - pair[0] >= 10, "{:?}", stream.corrected);
+    }
+    assert!(stream.buffer.position.unwrap().depth() < 640);
+    assert_eq!(stream.buffer.concealed(), 0);
 }
 
 #[test]
@@ -314,7 +299,7 @@ fn steady_loudness_is_followed_without_a_click() {
             .max()
             .unwrap();
         assert!(
-            (3..=6).contains(&stream.corrected.len()),
+            (8..=20).contains(&stream.corrected.len()),
             "{:?}",
             stream.corrected
         );
@@ -356,5 +341,5 @@ fn depth_beyond_the_bound_is_cut_back_within_200_ms() {
     stream.send(FRAME, stream.sent + 13 * FRAME);
     stream.run(12);
     assert_eq!(stream.buffer.position.unwrap().depth(), TARGET);
-    assert_eq!(stream.buffer.corrections, 13);
+    assert_eq!(stream.buffer.discarded, 13);
 }

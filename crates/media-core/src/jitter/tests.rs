@@ -38,7 +38,7 @@ fn regular_stream_comes_out_exact_after_40_ms() {
     for (number, frame) in (0..).zip(&frames[2..]) {
         assert_eq!(frame.to_vec(), payload(number));
     }
-    assert_eq!((buffer.concealed, buffer.corrections), (0, 0));
+    assert_eq!((buffer.concealed(), buffer.corrections), (0, 0));
 }
 
 #[test]
@@ -61,21 +61,19 @@ fn reordered_packets_are_played_in_order() {
     for number in 0..6 {
         assert_eq!(frames[number as usize + 2].to_vec(), payload(number));
     }
-    assert_eq!(buffer.concealed, 0);
+    assert_eq!(buffer.concealed(), 0);
 }
 
 #[test]
-fn lost_frame_is_repeated_fading_and_counted() {
+fn lost_frame_is_made_up_and_counted() {
     let mut buffer = buffer();
     let numbers = (0..20).map(|number| (number != 5).then_some(number));
     let frames = run(&mut buffer, numbers);
-    let expected: Vec<u8> = payload(4)
-        .iter()
-        .map(|byte| fade(Codec::Pcmu, *byte, 1))
-        .collect();
-    assert_eq!(frames[7].to_vec(), expected);
-    assert_eq!(frames[8].to_vec(), payload(6));
-    assert_eq!(buffer.concealed, 1);
+    assert_ne!(frames[7], SILENCE);
+    // what comes next is laid over the end of it, for 10 ms at most
+    assert_eq!(frames[8][80..], payload(6)[80..]);
+    assert_eq!(frames[9].to_vec(), payload(7));
+    assert_eq!(buffer.concealed(), 1);
 }
 
 #[test]
@@ -85,7 +83,8 @@ fn long_loss_fades_to_silence() {
     let frames = run(&mut buffer, numbers);
     assert_ne!(frames[9], SILENCE);
     assert_eq!(frames[10..17], [SILENCE; 7]);
-    assert_eq!(frames[17].to_vec(), payload(15));
+    assert_eq!(frames[17][80..], payload(15)[80..]);
+    assert_eq!(frames[18].to_vec(), payload(16));
 }
 
 #[test]
@@ -106,22 +105,43 @@ fn persistently_late_stream_is_followed() {
     run(&mut buffer, (0..20).map(Some));
     // The path becomes 200 ms longer.
     run(&mut buffer, (0..10).map(|_| None));
-    let frames = run(&mut buffer, (20..60).map(Some));
-    assert_eq!(frames[30].to_vec(), payload(48));
+    let until_late = buffer.concealed();
+    let frames = run(&mut buffer, (20..520).map(Some));
+    assert_eq!(buffer.concealed(), until_late, "all that comes is heard");
+    let heard = frames[500 - 20..].as_flattened();
+    let said: Vec<u8> = (490..520).flat_map(payload).collect();
+    let at = said.windows(160).position(|said| said == &heard[..160]);
+    let delay = 480 + 20 - 490 - at.unwrap() / 160;
+    assert!((1..=4).contains(&delay), "{delay} frames");
 }
 
 #[test]
 fn pause_of_the_sender_is_a_pause_here() {
     let mut buffer = buffer();
     run(&mut buffer, (0..10).map(Some));
-    buffer.quiet(10 * 160);
+    buffer.quiet(10 * 160, None);
     let pause = run(&mut buffer, (10..50).map(|_| None));
     assert_eq!(pause[0].to_vec(), payload(8));
     assert_eq!(pause[1].to_vec(), payload(9));
     assert!(pause[2..].iter().all(|frame| *frame == SILENCE));
-    assert_eq!(buffer.concealed, 0);
+    assert_eq!(buffer.concealed(), 0);
     let frames = run(&mut buffer, (50..60).map(Some));
     assert_eq!(frames[2].to_vec(), payload(50));
+}
+
+#[test]
+fn pause_with_a_level_is_heard_as_noise_of_that_level() {
+    let mut buffer = buffer();
+    run(&mut buffer, (0..10).map(Some));
+    buffer.quiet(10 * 160, Some(50));
+    let pause = run(&mut buffer, (10..50).map(|_| None));
+    let loud = |frame: &Frame| loudness(Codec::Pcmu, frame);
+    assert!(
+        pause[2..]
+            .iter()
+            .all(|frame| (40..200).contains(&loud(frame)))
+    );
+    assert_eq!(buffer.concealed(), 0);
 }
 
 #[test]
@@ -145,7 +165,7 @@ fn packets_of_any_size_are_cut_into_frames() {
             whole[..heard.len() - start],
             "packets of {size}"
         );
-        assert_eq!(buffer.concealed, 0);
+        assert_eq!(buffer.concealed(), 0);
     }
 }
 
@@ -186,7 +206,7 @@ fn ten_minutes(parts_per_million: i64) -> (JitterBuffer, u64, u32) {
             sent += 1;
         }
         let position = buffer.position.unwrap();
-        deepest = deepest.max(position.newest - position.head);
+        deepest = deepest.max(position.newest.saturating_sub(position.head));
         starved += u32::from(position.newest <= position.head);
         buffer.pull();
     }
@@ -194,17 +214,18 @@ fn ten_minutes(parts_per_million: i64) -> (JitterBuffer, u64, u32) {
 }
 
 #[test]
-fn ten_minutes_of_a_fast_or_slow_clock_cost_one_frame_per_frame_of_drift() {
+fn ten_minutes_of_a_fast_or_slow_clock_are_followed_by_periods_and_nothing_is_missed() {
     for parts_per_million in [-300, -100, 100, 300] {
         let (buffer, deepest, starved) = ten_minutes(parts_per_million);
         let drift = u64::from(parts_per_million.unsigned_abs() as u32) * 600 / 20_000;
+        // a period that is left out or put in has 2.5 to 15 ms
         assert!(
-            buffer.corrections.abs_diff(drift) <= 2,
+            (drift..=8 * drift).contains(&buffer.corrections),
             "{parts_per_million}: {}",
             buffer.corrections
         );
         assert!(deepest <= 960, "{parts_per_million}: {deepest}");
-        assert_eq!((starved, buffer.concealed), (0, 0), "{parts_per_million}");
+        assert_eq!((starved, buffer.concealed()), (0, 0), "{parts_per_million}");
     }
     assert_eq!(ten_minutes(0).0.corrections, 0);
 }
@@ -214,7 +235,7 @@ fn events_with_timestamps_of_their_own_leave_the_audio_alone() {
     let mut buffer = buffer();
     run(&mut buffer, (0..10).map(Some));
     for number in 10..20 {
-        buffer.quiet(4_000_000);
+        buffer.quiet(4_000_000, None);
         put(&mut buffer, number);
         assert_eq!(buffer.pull().frame.to_vec(), payload(number - 2));
     }
@@ -247,9 +268,9 @@ fn five_minutes_of_uneven_arrival_are_smoothed() {
             deepest = deepest.max(depth);
         }
         assert!(
-            buffer.concealed <= allowed,
+            buffer.concealed() <= allowed,
             "{spread_ms} ms: {} concealed",
-            buffer.concealed
+            buffer.concealed()
         );
         assert!(deepest <= 1120, "{spread_ms} ms: {deepest}");
     }
