@@ -138,8 +138,11 @@ pub enum MediaSaid {
         /// How long.
         duration_ms: u32,
     },
-    /// Neither RTP nor RTCP came for the time that [`MediaRequest::Watch`] set.
-    Silent,
+    /// Neither RTP nor RTCP came from a leg for the time that [`MediaRequest::Watch`] set.
+    Silent {
+        /// Which leg.
+        side: Side,
+    },
     /// The answer to [`MediaRequest::Ask`]: whether the caller's media still comes.
     Heard(bool),
 }

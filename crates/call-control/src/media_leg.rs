@@ -58,6 +58,34 @@ pub(crate) struct MediaLeg {
     agreement: Option<Agreement>,
     /// The peer's latest description: every stream in it keeps its place (RFC 3264 §8).
     theirs: Option<Description>,
+    /// What the peer's latest description alone asks for.
+    asked: Option<Agreement>,
+    /// The direction that the peer wants by itself: that of its own offer, and of an answer what it
+    /// leaves of the offer.
+    wish: Direction,
+    /// The direction of our latest description that counts.
+    told: Direction,
+}
+
+/// What an offer of the peer's changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing: it refreshes the session.
+    Nothing,
+    /// Where and in which form media are sent to it.
+    Path,
+    /// The direction or the codec.
+    Session,
+}
+
+/// An offer of the peer's, before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) change: Change,
+    /// What the peer wants to do.
+    pub(crate) direction: Direction,
+    /// The codec that comes first.
+    pub(crate) codec: Codec,
 }
 
 impl MediaLeg {
@@ -76,14 +104,79 @@ impl MediaLeg {
             offered: Direction::SendRecv,
             agreement: None,
             theirs: None,
+            asked: None,
+            wish: Direction::SendRecv,
+            told: Direction::SendRecv,
         }
     }
 
     /// Our answer to an offer, the first or a later one.
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Result<Bytes, Unusable> {
+        self.answer_within(offer, Direction::SendRecv, None)
+    }
+
+    /// What an offer asks for, compared with what stands. What the peer had said or wanted before is
+    /// nothing new: a side that is on hold may repeat either (RFC 3264 §8.4).
+    pub(crate) fn examine(&self, offer: &[u8]) -> Result<Asked, Unusable> {
         let offer = Description::parse(offer)?;
-        let (text, agreement) = sdp::answer(&offer, &self.local)?;
+        let (_, asks) = sdp::answer(&offer, &self.local)?;
+        let direction = asks.direction.reversed();
+        let change = match (self.asked, self.agreement) {
+            (Some(before), Some(stands)) => {
+                let known_way = direction == before.direction.reversed() || direction == self.wish;
+                let known_codec = asks.codec == before.codec || asks.codec == stands.codec;
+                let path = |it: &Agreement| (it.remote, it.rtcp, it.dtmf, it.ptime_ms);
+                match (known_way && known_codec, path(&asks) == path(&stands)) {
+                    (true, true) => Change::Nothing,
+                    (true, false) => Change::Path,
+                    (false, _) => Change::Session,
+                }
+            }
+            (None, _) | (_, None) => Change::Session,
+        };
+        Ok(Asked {
+            change,
+            direction,
+            codec: asks.codec,
+        })
+    }
+
+    /// Our answer to an offer: we do no more than `most`, and take the codec `liked` where it is offered.
+    pub(crate) fn answer_within(
+        &mut self,
+        offer: &[u8],
+        most: Direction,
+        liked: Option<Codec>,
+    ) -> Result<Bytes, Unusable> {
+        let offer = Description::parse(offer)?;
+        let (_, asks) = sdp::answer(&offer, &self.local)?;
+        let all = self.local.codecs.clone();
+        if let Some(codec) = liked {
+            let only = Local {
+                codecs: vec![codec],
+                ..self.local.clone()
+            };
+            let same_stream =
+                sdp::answer(&offer, &only).is_ok_and(|(_, it)| it.remote == asks.remote);
+            if same_stream {
+                self.local.codecs = only.codecs;
+            }
+        }
+        let answered = self.answer_parsed(&offer, most);
+        self.local.codecs = all;
+        let direction = asks.direction.reversed();
+        let repeated = self.asked.map(|before| before.direction.reversed());
+        if repeated != Some(direction) {
+            self.wish = direction;
+        }
+        self.asked = Some(asks);
+        answered
+    }
+
+    fn answer_parsed(&mut self, offer: &Description, most: Direction) -> Result<Bytes, Unusable> {
+        let (text, agreement) = sdp::answer_within(offer, &self.local, most)?;
         self.agreement = Some(agreement);
+        self.told = agreement.direction;
         self.theirs = Some(offer.clone());
         if let Some(kept) = self.unchanged(&text) {
             return Ok(kept);
@@ -93,10 +186,18 @@ impl MediaLeg {
             return Ok(text);
         }
         self.local.version += 1;
-        let (text, agreement) = sdp::answer(&offer, &self.local)?;
-        self.agreement = Some(agreement);
+        let (text, _) = sdp::answer_within(offer, &self.local, most)?;
         self.last = Some(text.clone());
         Ok(text)
+    }
+
+    /// Our offer with this codec before the others.
+    pub(crate) fn offer_first(&mut self, direction: Direction, codec: Option<Codec>) -> Bytes {
+        if let Some(codec) = codec.filter(|codec| self.local.codecs.contains(codec)) {
+            self.local.codecs.retain(|other| *other != codec);
+            self.local.codecs.insert(0, codec);
+        }
+        self.offer(direction)
     }
 
     /// Our offer.
@@ -118,10 +219,51 @@ impl MediaLeg {
     pub(crate) fn accept(&mut self, answer: &[u8]) -> Result<(), Unusable> {
         let answer = Description::parse(answer)?;
         let theirs = self.theirs.as_ref();
-        let agreed = sdp::accept_like(&self.local, self.offered, &answer, theirs)?;
-        self.agreement = Some(agreed);
+        let said = sdp::accept_like(&self.local, Direction::SendRecv, &answer, theirs)?;
+        let ours = self.offered;
+        self.agreement = Some(Agreement {
+            direction: said.direction.within(ours),
+            ..said
+        });
+        let does = said.direction.reversed();
+        // RFC 3264 §6.1: what was not offered cannot be taken, so its lack says nothing.
+        self.wish = Direction::of(
+            if ours.receives() {
+                does.sends()
+            } else {
+                self.wish.sends()
+            },
+            if ours.sends() {
+                does.receives()
+            } else {
+                self.wish.receives()
+            },
+        );
+        self.told = ours;
+        self.asked = Some(said);
         self.theirs = Some(answer);
         Ok(())
+    }
+
+    /// What the peer wants to do, as far as it is up to it.
+    pub(crate) const fn wish(&self) -> Direction {
+        self.wish
+    }
+
+    /// What the peer does, by what is agreed.
+    pub(crate) fn does(&self) -> Direction {
+        let agreed = self.agreement.as_ref();
+        agreed.map_or(self.wish, |agreed| agreed.direction.reversed())
+    }
+
+    /// Whether it makes a difference to the peer to be told that we do this now.
+    pub(crate) fn would_notice(&self, direction: Direction) -> bool {
+        let may = self.wish.reversed();
+        self.told.within(may) != direction.within(may)
+    }
+
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        self.agreement.as_ref().map(|agreed| agreed.codec)
     }
 
     pub(crate) const fn agreement(&self) -> Option<&Agreement> {

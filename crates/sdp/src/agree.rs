@@ -15,7 +15,20 @@ const OFFERED_EVENTS: u8 = 101;
 /// # Errors
 /// When there is nothing in it to agree on: refuse with 488.
 pub fn answer(offer: &Description, local: &Local) -> Result<(Bytes, Agreement), Unacceptable> {
-    let (chosen, agreement) = choose(offer.streams(), local)?;
+    answer_within(offer, local, Direction::SendRecv)
+}
+
+/// [`answer`]s an offer and does no more than `most`, whatever the offer allows.
+///
+/// # Errors
+/// When there is nothing in it to agree on: refuse with 488.
+pub fn answer_within(
+    offer: &Description,
+    local: &Local,
+    most: Direction,
+) -> Result<(Bytes, Agreement), Unacceptable> {
+    let (chosen, mut agreement) = choose(offer.streams(), local)?;
+    agreement.direction = agreement.direction.within(most);
     let mut text = String::with_capacity(512);
     write::session(&mut text, local, offer.time());
     for (at, stream) in offer.streams().iter().enumerate() {
@@ -51,16 +64,16 @@ pub fn offer_like(local: &Local, direction: Direction, last: Option<&Description
         .iter()
         .map(|codec| (codec.payload_type(), *codec))
         .collect();
+    let streams = last.map_or(&[][..], Description::streams);
+    let ours = place_of_audio(streams, local);
     let audio = Audio {
         codecs: &codecs,
-        events: Some((OFFERED_EVENTS, "0-16")),
+        events: Some((events_number(streams.get(ours)), "0-16")),
         ptime_ms: local.ptime_ms,
         direction,
     };
     let mut text = String::with_capacity(320);
     write::session(&mut text, local, (0, 0));
-    let streams = last.map_or(&[][..], Description::streams);
-    let ours = place_of_audio(streams, local);
     if streams.is_empty() {
         write::audio(&mut text, local.port, &audio);
     }
@@ -104,14 +117,29 @@ pub fn accept_like(
         .filter(|_| fits)
         .ok_or(Unacceptable::NotAnAnswer)?;
     let agreement = take(stream, local)?;
-    let (ours, theirs) = (direction, agreement.direction);
     Ok(Agreement {
-        direction: Direction::of(
-            ours.sends() && theirs.sends(),
-            ours.receives() && theirs.receives(),
-        ),
+        direction: agreement.direction.within(direction),
         ..agreement
     })
+}
+
+/// The payload type to offer telephone events with: once a number means something in a session, it
+/// keeps meaning that (RFC 3264 §8.3.2).
+fn events_number(stream: Option<&Stream>) -> u8 {
+    let Some(stream) = stream else {
+        return OFFERED_EVENTS;
+    };
+    let is_taken = |number: &u8| {
+        let mut formats = stream.formats().split_ascii_whitespace();
+        formats.any(|format| format.parse() == Ok(*number))
+    };
+    match stream.events() {
+        Some((number, _)) => number,
+        None if !is_taken(&OFFERED_EVENTS) => OFFERED_EVENTS,
+        None => (96..=127)
+            .find(|number| !is_taken(number))
+            .unwrap_or(OFFERED_EVENTS),
+    }
 }
 
 /// Which of the streams is ours: the one that we took or would take, else the first audio.

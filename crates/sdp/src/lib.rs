@@ -10,7 +10,7 @@ mod description;
 mod error;
 mod write;
 
-pub use agree::{accept, accept_like, answer, offer, offer_like};
+pub use agree::{accept, accept_like, answer, answer_within, offer, offer_like};
 pub use description::{Description, Stream};
 pub use error::{SdpError, Unacceptable};
 
@@ -95,6 +95,15 @@ impl Direction {
     #[must_use]
     pub const fn reversed(self) -> Self {
         Self::of(self.receives(), self.sends())
+    }
+
+    /// What both of two directions of the same writer allow.
+    #[must_use]
+    pub const fn within(self, most: Self) -> Self {
+        Self::of(
+            self.sends() && most.sends(),
+            self.receives() && most.receives(),
+        )
     }
 
     /// The attribute's name.

@@ -483,3 +483,33 @@ fn later_offer_keeps_every_stream_of_the_session_in_its_place() {
         Unacceptable::NotAnAnswer
     );
 }
+
+#[test]
+fn later_offer_keeps_the_number_of_telephone_events() {
+    let offered = |formats: &str| {
+        let theirs = with_head(&format!("m=audio 4000 RTP/AVP {formats}\n"));
+        let theirs = Description::parse(theirs.as_bytes()).unwrap();
+        let text = offer_like(&local(), Direction::SendRecv, Some(&theirs));
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    let kept = offered("0 96\na=rtpmap:96 telephone-event/8000");
+    assert!(kept.contains("a=rtpmap:96 telephone-event/8000"), "{kept}");
+    let free = offered("0 101 96\na=rtpmap:101 opus/48000/2\na=rtpmap:96 AMR/8000");
+    assert!(free.contains("a=rtpmap:97 telephone-event/8000"), "{free}");
+    assert!(offered("0").contains("a=rtpmap:101 telephone-event/8000"));
+}
+
+#[test]
+fn answer_does_no_more_than_it_is_told_to() {
+    let within = |direction: &str, most| {
+        let text = with_head(&format!("m=audio 4000 RTP/AVP 0\na={direction}\n"));
+        let offer = Description::parse(text.as_bytes()).unwrap();
+        sdp::answer_within(&offer, &local(), most)
+            .unwrap()
+            .1
+            .direction
+    };
+    assert_eq!(within("sendrecv", Direction::RecvOnly), Direction::RecvOnly);
+    assert_eq!(within("sendonly", Direction::SendOnly), Direction::Inactive);
+    assert_eq!(within("recvonly", Direction::SendRecv), Direction::SendOnly);
+}

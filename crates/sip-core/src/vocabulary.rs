@@ -318,6 +318,9 @@ pub enum Command {
         /// The offer.
         sdp: Bytes,
     },
+    /// Takes back a [`Command::Reoffer`]. One that waits is never sent and counts as refused with 487;
+    /// one that is out is cancelled (RFC 3261 §9.1) and ends as its peer answers.
+    WithdrawOffer,
     /// The answer to [`LegEvent::Reoffered`]; our offer where that had none.
     Answer {
         /// The session description.
@@ -409,6 +412,8 @@ pub enum LegEvent {
         /// The offer; `None` asks for ours.
         sdp: Option<Bytes>,
     },
+    /// The peer cancelled its re-INVITE (RFC 3261 §9.2), which is answered 487.
+    ReofferCancelled,
     /// The answer to our offer: to [`Command::Reoffer`], or to the offer in [`Command::Answer`].
     OfferAnswered {
         /// The answer; `None` where the peer left it out.

@@ -235,6 +235,7 @@ impl Sbc {
             | LegEvent::Progress { .. }
             | LegEvent::Refused { .. }
             | LegEvent::OfferRefused { .. }
+            | LegEvent::ReofferCancelled
             | LegEvent::Pressed { .. }
             | LegEvent::AllowsRefer(_)
             | LegEvent::ReferAnswered { .. }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use call_control::TRANSFER_HEADER;
+use sdp::Direction;
 use sip_core::{
     Algorithm, Command, DigestUser, EndpointConfig, Header, Invitation, LegEvent, LegId, Response,
 };
@@ -40,6 +41,8 @@ struct Guest {
     talks: Duration,
     up: bool,
     speaks: bool,
+    /// From its hold to its resumption, after the answer.
+    hold: Option<(Duration, Duration)>,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,8 @@ enum Act {
     Answer,
     Refuse(Response),
     HangUp,
+    /// A re-INVITE with this direction.
+    Turn(Direction),
     /// The next packet.
     Speak,
 }
@@ -127,6 +132,8 @@ impl Target {
         let Some(plan) = self.plans.iter().find(|plan| plan.transfer == id) else {
             return self.host.refuse(now, invitation, Response::new(404));
         };
+        // Where the caller holds, so does the target, and some holds meet.
+        let hold = plan.caller.hold.map(|(from, long)| (from / 8, long / 4));
         let (plan, leg) = (plan.target, invitation.leg);
         let again = was_redirected(&invitation);
         if self.rescues {
@@ -139,6 +146,7 @@ impl Target {
             talks: Duration::from_secs(2),
             up: false,
             speaks: false,
+            hold,
         };
         self.guests.insert(leg, guest);
         self.host.admit(now, invitation);
@@ -188,6 +196,10 @@ impl Target {
             self.agenda.add(now + PTIME, (leg, Act::Speak));
             return datagram.map_or((), |datagram| self.host.speak(datagram));
         }
+        if let Act::Turn(direction) = act {
+            let sdp = guest.phone.reoffer(direction);
+            return self.host.command(now, leg, Command::Reoffer { sdp });
+        }
         let speaks = self.sounds && matches!(act, Act::Ring { early_media: true } | Act::Answer);
         if speaks && !std::mem::replace(&mut guest.speaks, true) {
             self.agenda.add(now + PTIME, (leg, Act::Speak));
@@ -208,7 +220,7 @@ impl Target {
             },
             (Act::Answer, None) => Command::Refuse(Response::new(488)),
             (Act::Refuse(response), _) => Command::Refuse(response),
-            (Act::Speak, _) => return,
+            (Act::Speak | Act::Turn(_), _) => return,
             (Act::HangUp, _) => Command::HangUp {
                 headers: vec![Header::new("Reason", "Q.850;cause=16;text=\"bye\"")],
             },
@@ -225,6 +237,12 @@ impl Target {
                 guest.up = true;
                 let at = now + guest.talks;
                 self.agenda.add(at, (leg, Act::HangUp));
+                if let Some((from, long)) = guest.hold {
+                    let turn = |direction| (leg, Act::Turn(direction));
+                    self.agenda.add(now + from, turn(Direction::SendOnly));
+                    self.agenda
+                        .add(now + from + long, turn(Direction::SendRecv));
+                }
             }
             LegEvent::Reoffered { sdp } => {
                 let command = match guest.phone.answer(sdp.as_ref()) {
@@ -233,6 +251,7 @@ impl Target {
                 };
                 self.host.command(now, leg, command);
             }
+            LegEvent::OfferAnswered { sdp } => guest.phone.accept(sdp.as_ref()),
             LegEvent::Ended { .. } => {
                 self.guests.remove(&leg);
             }
@@ -252,8 +271,8 @@ impl Target {
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Refused { .. }
-            | LegEvent::OfferAnswered { .. }
             | LegEvent::OfferRefused { .. }
+            | LegEvent::ReofferCancelled
             | LegEvent::Pressed { .. }
             | LegEvent::AllowsRefer(_)
             | LegEvent::ReferAnswered { .. }

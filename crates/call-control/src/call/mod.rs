@@ -4,6 +4,7 @@
 //! file, and what may happen in several of them stands here.
 
 mod arrive;
+mod crossing;
 mod diary;
 mod end;
 mod hand_back;
@@ -301,6 +302,8 @@ impl Call {
             LegEvent::NoPrack => self.undo(now, Response::new(504), Outcome::Refused(504)),
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Caller, sdp),
             LegEvent::OfferAnswered { sdp } => self.offer_answered(now, Side::Caller, sdp),
+            LegEvent::OfferRefused { status } => self.crossing_refused(Side::Caller, status),
+            LegEvent::ReofferCancelled => self.asker_cancelled(Side::Caller),
             LegEvent::AllowsRefer(allowed) => self.caller.allow_refer = allowed,
             LegEvent::ReferAnswered {
                 status,
@@ -333,7 +336,6 @@ impl Call {
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Refused { .. }
-            | LegEvent::OfferRefused { .. }
             | LegEvent::Referred { .. }
             | LegEvent::NotifyAnswered { .. } => {}
         }
@@ -370,16 +372,17 @@ impl Call {
             }
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Target, sdp),
             LegEvent::OfferAnswered { sdp } => self.offer_answered(now, Side::Target, sdp),
+            LegEvent::OfferRefused { status } => self.crossing_refused(Side::Target, status),
+            LegEvent::ReofferCancelled => self.asker_cancelled(Side::Target),
             LegEvent::Pressed { key, duration_ms } => {
                 self.pressed(Side::Target, key, duration_ms);
             }
             LegEvent::HungUp { reasons } => self.target_hung_up(now, &reasons),
-            LegEvent::Ended { .. } => self.target_ended(now),
+            LegEvent::Ended { why } => self.target_ended(now, why),
             LegEvent::Referred { .. } => self.command(leg, Command::AnswerRefer { status: 603 }),
             LegEvent::Confirmed { .. }
             | LegEvent::Cancelled { .. }
             | LegEvent::NoPrack
-            | LegEvent::OfferRefused { .. }
             | LegEvent::AllowsRefer(_)
             | LegEvent::ReferAnswered { .. }
             | LegEvent::Notified { .. }
@@ -436,7 +439,7 @@ impl Call {
                 key,
                 duration_ms,
             } => self.key_pressed(side, key, duration_ms),
-            MediaSaid::Silent => self.media_silent(now),
+            MediaSaid::Silent { side } => self.media_silent(now, side),
             MediaSaid::Heard(still) => self.heard(now, still),
         }
     }

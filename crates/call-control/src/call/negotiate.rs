@@ -13,6 +13,9 @@ use crate::outcome::Outcome;
 impl Call {
     /// A re-INVITE or UPDATE is answered from the offer at hand, never from an earlier answer.
     pub(super) fn reoffered(&mut self, now: Now, side: Side, offer: Option<Bytes>) {
+        if self.is_bridged() {
+            return self.offer_crosses(now, side, offer);
+        }
         let Some((leg, media)) = self.leg_media(side) else {
             return;
         };
@@ -37,6 +40,9 @@ impl Call {
     /// The answer to an offer of ours that did not go in the first 200. A call whose session would
     /// be in doubt ends (RFC 3261 §13.2.2.4): BYE with Reason 488, before the answer a refusal.
     pub(super) fn offer_answered(&mut self, now: Now, side: Side, answer: Option<Bytes>) {
+        if self.is_bridged() {
+            return self.crossing_answered(now, side, answer);
+        }
         let Some((_, media)) = self.leg_media(side) else {
             return;
         };
@@ -47,13 +53,22 @@ impl Call {
                 self.undo(now, Response::new(488), Outcome::Refused(488));
             }
             (_, _, true) => self.connect_media(now, side),
-            (State::HandingBack(hand_back), _, false) if hand_back.is_bridged() => {
-                self.end_bridge(now, reasons::bad_answer());
-            }
             (_, Side::Caller, false) => {
                 self.finish(now, Outcome::BadAnswer, reasons::bad_answer());
             }
             (_, Side::Target, false) => {}
+        }
+    }
+
+    pub(super) const fn is_bridged(&self) -> bool {
+        match &self.state {
+            State::HandingBack(hand_back) => hand_back.is_bridged(),
+            State::Claiming { .. }
+            | State::Answering { .. }
+            | State::Undoing { .. }
+            | State::WithAgent(_)
+            | State::Ending { .. }
+            | State::Ended => false,
         }
     }
 

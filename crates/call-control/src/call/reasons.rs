@@ -1,6 +1,6 @@
 //! Why a call's requests end its legs (RFC 3326), and the header that names its transfer.
 
-use sip_core::{Header, ReasonValue, reason_header};
+use sip_core::{Ended, Header, ReasonValue, reason_header};
 
 /// The header that ties a SIP call to its transfer.
 pub const TRANSFER_HEADER: &str = "X-ASAPP-CallTransferId";
@@ -42,6 +42,20 @@ pub(super) fn media_timeout() -> Vec<Header> {
         ReasonValue::sip(408, "no media"),
         ReasonValue::q850(102, "Recovery on timer expiry"),
     ])
+}
+
+/// Of a BYE to one side when the other one's dialog came to an end that nobody asked for.
+pub(super) fn leg_lost(why: Ended) -> Vec<Header> {
+    let timer = ReasonValue::q850(102, "Recovery on timer expiry");
+    match why {
+        Ended::Expired => crossing(&[ReasonValue::sip(408, "Session timer expired"), timer]),
+        Ended::NoAck => crossing(&[ReasonValue::sip(408, "No ACK"), timer]),
+        Ended::Gone(status) => crossing(&[
+            ReasonValue::sip(status, "dialog lost"),
+            ReasonValue::q850(41, "Temporary failure"),
+        ]),
+        Ended::HungUp | Ended::Cancelled | Ended::ByeAnswered(_) | Ended::Refused(_) => cleared(),
+    }
 }
 
 /// Of a BYE that an operator asked for.

@@ -381,7 +381,12 @@ impl Call {
         })
     }
 
-    pub(super) fn media_silent(&mut self, now: Now) {
+    pub(super) fn media_silent(&mut self, now: Now, side: Side) {
+        let whose = match side {
+            Side::Caller => "caller's media stopped",
+            Side::Target => "target's media stopped",
+        };
+        self.diary.note(now, whose);
         match &self.state {
             State::WithAgent(_) => {
                 self.finish(now, Outcome::MediaTimeout, reasons::media_timeout());

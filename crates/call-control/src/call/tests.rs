@@ -2,6 +2,7 @@
 
 mod arriving;
 mod chain;
+mod crossing;
 mod handing_back;
 mod keys;
 mod return_uris;

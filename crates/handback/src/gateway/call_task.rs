@@ -262,7 +262,7 @@ impl CallTask {
     fn media_event(&mut self, event: MediaEvent) {
         match event {
             MediaEvent::Agent(event) => self.agent_event(event),
-            MediaEvent::MediaTimeout(_) => self.feed(Input::Media(MediaSaid::Silent)),
+            MediaEvent::MediaTimeout(side) => self.feed(Input::Media(MediaSaid::Silent { side })),
             MediaEvent::Drained => self.feed(Input::Media(MediaSaid::Drained)),
             MediaEvent::Lost(count) => {
                 tracing::warn!(count, "media events lost: the call ends");

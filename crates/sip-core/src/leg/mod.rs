@@ -259,6 +259,7 @@ impl Leg {
             Command::Refuse(response) => self.refuse(now, stack, &response),
             Command::HangUp { headers } => self.hang_up(now, stack, headers),
             Command::Reoffer { sdp } => self.reoffer(now, stack, sdp),
+            Command::WithdrawOffer => self.withdraw_offer(now, stack),
             Command::Answer { sdp } => self.answer(now, stack, &sdp),
             Command::RefuseOffer { status } => self.refuse_offer(now, stack, status),
             Command::Refer { target, headers } => self.refer(now, stack, &target, &headers),

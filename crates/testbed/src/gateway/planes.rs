@@ -155,7 +155,8 @@ impl Gateway {
             self.agenda.add(again, Due::Listen(seat, watch));
         } else {
             self.host.note("no media");
-            self.feed(now, seat, Input::Media(MediaSaid::Silent));
+            let side = if caller { Side::Target } else { Side::Caller };
+            self.feed(now, seat, Input::Media(MediaSaid::Silent { side }));
         }
     }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use media_core::Side;
 use sdp::{Codec, Direction};
-use sip_core::{Credentials, FormedRequest, Header, Place, ReasonValue, form_request};
+use sip_core::{Credentials, Ended, FormedRequest, Header, Place, ReasonValue, form_request};
 use timebase::Now;
 
+use super::super::crossing::Bridge;
 use super::super::{Call, State, TargetLeg, reasons};
 use super::{Refused, StepState};
 use crate::io::{AgentPhase, AgentRequest, Hop, MediaRequest, Output, TransferProgress};
@@ -87,7 +88,7 @@ impl Call {
                 | StepState::Bye
                 | StepState::Referring(_)
                 | StepState::Referred { .. }
-                | StepState::Bridged => None,
+                | StepState::Bridged(_) => None,
             },
             State::Claiming { .. }
             | State::Answering { .. }
@@ -251,13 +252,14 @@ impl Call {
         self.note(StepResult::Succeeded, Some(200));
         self.diary.note(now, "target answered");
         if let State::HandingBack(hand_back) = &mut self.state {
-            hand_back.step = StepState::Bridged;
+            hand_back.step = StepState::Bridged(Bridge::default());
         }
         self.connect_media(now, Side::Target);
         self.media(MediaRequest::Tone(None));
         self.media(MediaRequest::Bridge(true));
         self.tell_result(TransferProgress::Answered, Some(200));
         self.let_agent_listen();
+        self.settle(Side::Target);
     }
 
     /// Both parties' audio goes to the agent: on its own link if it asked for that, else on one
@@ -330,14 +332,14 @@ impl Call {
     }
 
     /// The target's leg is over, for whatever reason it had not told before.
-    pub(in super::super) fn target_ended(&mut self, now: Now) {
+    pub(in super::super) fn target_ended(&mut self, now: Now, why: Ended) {
         self.target = None;
         if self.dialing().is_some() {
             return self.target_failed(now, StepResult::Failed, Some(503));
         }
         match &self.state {
             State::HandingBack(hand_back) if hand_back.is_bridged() => {
-                self.end_bridge(now, Vec::new());
+                self.end_bridge(now, reasons::leg_lost(why));
             }
             State::Ending { .. } => self.end_if_done(now),
             State::Claiming { .. }
@@ -349,8 +351,11 @@ impl Call {
         }
     }
 
-    /// One side of a bridged call ended: so does the other, with the same Reason.
-    pub(in super::super) fn end_bridge(&mut self, now: Now, headers: Vec<Header>) {
+    /// One side of a bridged call ended: so does the other, with the same Reason, if it gave one.
+    pub(in super::super) fn end_bridge(&mut self, now: Now, mut headers: Vec<Header>) {
+        if headers.is_empty() {
+            headers = reasons::cleared();
+        }
         self.drop_target(headers.clone());
         self.outputs.push_back(Output::Agent(AgentRequest::Stop));
         self.handed_back(now, headers);

@@ -14,6 +14,7 @@ use media_core::Side;
 use sip_core::{Ended, Header, ReasonValue, tel_as_sip};
 use timebase::Now;
 
+use super::crossing::Bridge;
 use super::talk::Talk;
 use super::{Call, State, reasons};
 use crate::io::{AgentPhase, AgentRequest, MediaRequest, Output, TransferProgress};
@@ -59,7 +60,7 @@ enum StepState {
         bye_at: Now,
     },
     Dialing(Dialing),
-    Bridged,
+    Bridged(Bridge),
 }
 
 impl HandBack {
@@ -80,12 +81,24 @@ impl HandBack {
     }
 
     pub(super) const fn is_bridged(&self) -> bool {
-        matches!(self.step, StepState::Bridged)
+        matches!(self.step, StepState::Bridged(_))
+    }
+
+    pub(super) const fn bridge(&mut self) -> Option<&mut Bridge> {
+        match &mut self.step {
+            StepState::Bridged(bridge) => Some(bridge),
+            StepState::Choosing
+            | StepState::Bye
+            | StepState::Referring(_)
+            | StepState::Referred { .. }
+            | StepState::Dialing(_) => None,
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Now> {
         match &self.step {
-            StepState::Choosing | StepState::Bye | StepState::Bridged => None,
+            StepState::Choosing | StepState::Bye => None,
+            StepState::Bridged(bridge) => bridge.deadline(),
             StepState::Referring(referring) => Some(self.at_most(referring.deadline())),
             StepState::Referred { bye_at } => Some(*bye_at),
             StepState::Dialing(dialing) => Some(self.at_most(dialing.give_up)),
@@ -332,14 +345,14 @@ impl Call {
         if hand_back.deadline().is_none_or(|at| at > now) {
             return;
         }
-        if hand_back.overall.is_some_and(|at| at <= now) {
-            return self.chain_timed_out(now);
-        }
+        let chain_is_over = hand_back.overall.is_some_and(|at| at <= now);
         match &hand_back.step {
+            StepState::Bridged(_) => self.crossing_timed_out(now),
+            _ if chain_is_over => self.chain_timed_out(now),
             StepState::Referring(_) => self.refer_timeout(now),
             StepState::Referred { .. } => self.handed_back(now, reasons::completed()),
             StepState::Dialing(_) => self.dialing_timed_out(now),
-            StepState::Choosing | StepState::Bye | StepState::Bridged => {}
+            StepState::Choosing | StepState::Bye => {}
         }
     }
 
@@ -356,7 +369,7 @@ impl Call {
                 self.step_failed(now, StepResult::TimedOut, None);
             }
             StepState::Referred { .. } => self.handed_back(now, reasons::completed()),
-            StepState::Choosing | StepState::Bye | StepState::Bridged => {}
+            StepState::Choosing | StepState::Bye | StepState::Bridged(_) => {}
         }
     }
 
@@ -379,7 +392,7 @@ impl Call {
                 self.drop_target(reasons::crossing(reasons));
                 self.handed_back(now, Vec::new());
             }
-            StepState::Bridged => self.end_bridge(now, reasons::crossing(reasons)),
+            StepState::Bridged(_) => self.end_bridge(now, reasons::crossing(reasons)),
         }
     }
 
@@ -394,7 +407,7 @@ impl Call {
                 self.note(result, None);
             }
             StepState::Dialing(_) => self.note(StepResult::CallerHangupDuringTransfer, None),
-            StepState::Bridged => return self.end_bridge(now, Vec::new()),
+            StepState::Bridged(_) => return self.end_bridge(now, reasons::leg_lost(why)),
             StepState::Choosing | StepState::Referred { .. } => {}
         }
         self.handed_back(now, Vec::new());

@@ -89,7 +89,7 @@ impl Call {
                 | StepState::Bye
                 | StepState::Referred { .. }
                 | StepState::Dialing(_)
-                | StepState::Bridged => None,
+                | StepState::Bridged(_) => None,
             },
             State::Claiming { .. }
             | State::Answering { .. }

@@ -233,7 +233,7 @@ fn call_longer_than_the_limit_is_handed_back_like_one_whose_agent_died() {
 #[test]
 fn silence_ends_the_call_as_if_the_caller_had_hung_up() {
     let mut world = World::talking(policy(), ReturnType::Refer);
-    let wants = world.on(Input::Media(MediaSaid::Silent));
+    let wants = world.on(Input::Media(MediaSaid::Silent { side: Side::Caller }));
     assert_eq!(wants[0], "store nothing");
     assert!(wants[1].starts_with("hang up SIP;cause=408;text=\"no media\""));
     world.on(Input::Store(StoreReply::Completed));

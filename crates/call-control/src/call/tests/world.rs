@@ -315,18 +315,21 @@ fn describe_command(leg: LegId, command: &Command) -> String {
         Command::Ring { status, sdp: None } => format!("ring {status}"),
         Command::Ring { status, .. } => format!("ring {status} with SDP"),
         Command::Refer { target, .. } => format!("refer {}", String::from_utf8_lossy(target)),
-        Command::Answer { sdp } => {
-            let text = String::from_utf8_lossy(sdp);
-            let direction = ["sendonly", "recvonly", "inactive"];
-            let direction = direction.iter().find(|name| text.contains(*name));
-            format!("{side}answer {}", direction.unwrap_or(&"sendrecv"))
-        }
+        Command::Answer { sdp } => format!("{side}answer {}", direction_of(sdp)),
+        Command::Reoffer { sdp } => format!("{side}offer {}", direction_of(sdp)),
+        Command::WithdrawOffer => format!("{side}withdraw offer"),
         Command::RefuseOffer { status } => format!("{side}refuse offer {status}"),
-        Command::Reoffer { .. }
-        | Command::AnswerRefer { .. }
-        | Command::Notify { .. }
-        | Command::Press { .. } => format!("{side}{command:?}"),
+        Command::AnswerRefer { .. } | Command::Notify { .. } | Command::Press { .. } => {
+            format!("{side}{command:?}")
+        }
     }
+}
+
+fn direction_of(sdp: &[u8]) -> &'static str {
+    let text = String::from_utf8_lossy(sdp);
+    let names = ["sendonly", "recvonly", "inactive"];
+    let said = names.into_iter().find(|name| text.contains(name));
+    said.unwrap_or("sendrecv")
 }
 
 fn describe_agent(request: &AgentRequest) -> String {

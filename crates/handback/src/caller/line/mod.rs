@@ -208,6 +208,7 @@ impl Line {
             Some(LegEvent::Ended { why }) => self.ended(why),
             Some(
                 LegEvent::Confirmed { .. }
+                | LegEvent::ReofferCancelled
                 | LegEvent::OfferAnswered { sdp: None }
                 | LegEvent::Pressed { .. }
                 | LegEvent::AllowsRefer(_)

@@ -134,6 +134,7 @@ fn act(world: &mut World, side: usize, what: u8, placed: &mut u64) {
             fragment: "SIP/2.0 200 OK".to_owned(),
             terminated: true,
         },
+        13 => Command::WithdrawOffer,
         _ => Command::Press {
             key: '#',
             duration_ms: 100,
@@ -157,7 +158,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn every_leg_ends_exactly_once_and_nothing_is_left(
-        steps in proptest::collection::vec((0usize..2, 0u8..14, 0u64..4000), 1..40),
+        steps in proptest::collection::vec((0usize..2, 0u8..15, 0u64..4000), 1..40),
         luck in proptest::collection::vec(any::<u8>(), 64),
         loss in 0u8..90,
         duplicates in 0u8..60,

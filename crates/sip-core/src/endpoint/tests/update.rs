@@ -121,9 +121,53 @@ fn cancelled_re_invite_gets_487_and_the_call_goes_on() {
     bench.hear(&described(Req::new("INVITE", "i", 2), &tag));
     bench.hear(&Req::new("CANCEL", "i", 2).to(&tag).text());
     assert_eq!(bench.said(), ["100 INVITE", "200 CANCEL", "487 INVITE"]);
+    assert_eq!(bench.told().last(), Some(&LegEvent::ReofferCancelled));
     bench.command(leg, answer());
     bench.command(leg, reoffer());
     assert_eq!(bench.said(), ["INVITE"]);
+}
+
+#[test]
+fn withdrawn_offer_that_waits_is_never_sent() {
+    let (mut bench, leg, tag) = standing();
+    bench.hear(&described(Req::new("INVITE", "i", 2), &tag));
+    bench.command(leg, reoffer());
+    bench.command(leg, Command::WithdrawOffer);
+    assert_eq!(
+        bench.told().last(),
+        Some(&LegEvent::OfferRefused { status: 487 })
+    );
+    bench.command(leg, answer());
+    bench.hear(&Req::new("ACK", "k", 2).to(&tag).text());
+    assert_eq!(bench.said(), ["100 INVITE", "200 INVITE"]);
+}
+
+#[test]
+fn withdrawn_offer_that_met_another_one_does_not_come_again() {
+    let (mut bench, leg, tag) = standing();
+    bench.command(leg, reoffer());
+    let invite = bench.last().clone();
+    bench.hear(&answer_to(&invite, 491, "", "", ""));
+    bench.command(leg, Command::WithdrawOffer);
+    bench.pass(5.0);
+    assert_eq!(bench.said(), ["INVITE", "ACK"]);
+    bench.hear(&described(Req::new("INVITE", "i", 2), &tag));
+    bench.command(leg, answer());
+    assert_eq!(bench.said(), ["100 INVITE", "200 INVITE"]);
+}
+
+#[test]
+fn withdrawn_offer_that_is_out_is_cancelled_and_its_end_is_told() {
+    let (mut bench, leg, _) = standing();
+    bench.command(leg, reoffer());
+    let invite = bench.last().clone();
+    bench.hear(&answer_to(&invite, 100, "", "", ""));
+    bench.command(leg, Command::WithdrawOffer);
+    assert_eq!(bench.said(), ["INVITE", "CANCEL"]);
+    bench.hear(&answer_to(&invite, 487, "", "", ""));
+    assert_eq!(bench.told(), [LegEvent::OfferRefused { status: 487 }]);
+    bench.command(leg, reoffer());
+    assert_eq!(bench.said(), ["ACK", "INVITE"]);
 }
 
 #[test]
