@@ -14,6 +14,7 @@ mod session;
 mod session_timer;
 mod uac;
 mod uas;
+mod withdrawn;
 
 use std::net::IpAddr;
 
