@@ -28,7 +28,7 @@ impl Store {
     ) -> Result<Vec<Earlier>, Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.conversation(account, conversation, most)),
-            Backend::Sqlite(sqlite) => sqlite.conversation(account, conversation, most).await,
+            Backend::Database(database) => database.conversation(account, conversation, most).await,
         }
     }
 
@@ -48,7 +48,7 @@ impl Store {
                 memory.put_transcript(&(account.clone(), id.clone()), transcript);
                 Ok(())
             }
-            Backend::Sqlite(sqlite) => sqlite.put_transcript(account, id, transcript).await,
+            Backend::Database(database) => database.put_transcript(account, id, transcript).await,
         }
     }
 }

@@ -1,12 +1,16 @@
 //! Transfers, stored so that a 200 is a promise.
 //!
-//! One interface over several back ends: SQLite (`sqlite://path`) for a node of its own, memory
-//! (`memory://`) for tests. The rules of a transfer's life are the same on all of them, and one suite
-//! of tests runs on each. The SQL is written for PostgreSQL as well.
+//! One interface over several back ends: SQLite (`sqlite://path`) for a node of its own, PostgreSQL
+//! 13 or later (`postgres://user@host/database`) for several nodes, memory (`memory://`) for tests. The
+//! rules of a transfer's life are the same on all of them, and one suite of tests runs on each.
 
 mod conversation;
+mod database;
+mod live;
 mod memory;
+mod postgres;
 mod records;
+mod sql;
 mod sqlite;
 mod types;
 mod vault;
@@ -18,9 +22,10 @@ use call_control::transfer::{AccountId, NewTransfer, OutputContext, Transfer, Tr
 use timebase::UnixMillis;
 
 pub use conversation::Earlier;
+use database::Database;
+pub use live::{Checkpoint, Orphan, TakenOver};
 use memory::Memory;
 pub use records::{CallFilter, CallRecord, TransferFilter};
-use sqlite::Sqlite;
 pub use types::{
     Claim, Completion, Fence, RegisterError, Release, StoreError, StoreOptions, Swept, Unavailable,
     Wall,
@@ -32,13 +37,12 @@ pub use vault::EncryptionKey;
 pub struct Store {
     backend: Backend,
     times: Times,
-    node: Arc<str>,
 }
 
 #[derive(Clone, Debug)]
 enum Backend {
     Memory(Arc<Memory>),
-    Sqlite(Arc<Sqlite>),
+    Database(Arc<Database>),
 }
 
 impl Store {
@@ -52,22 +56,17 @@ impl Store {
             time_to_live: options.time_to_live,
             keep: options.keep,
         };
-        let node = Arc::from(options.node.as_str());
         let backend = if url.starts_with("memory:") {
             Backend::Memory(Arc::default())
         } else if let Some(file) = url.strip_prefix("sqlite:") {
             let file = file.strip_prefix("//").unwrap_or(file);
-            Backend::Sqlite(Arc::new(Sqlite::open(file, &options).await?))
+            Backend::Database(Arc::new(Database::sqlite(file, &options).await?))
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            return Err(StoreError::PostgresNotYet);
+            Backend::Database(Arc::new(Database::postgres(url, &options).await?))
         } else {
             return Err(StoreError::UnknownScheme(url.to_owned()));
         };
-        Ok(Self {
-            backend,
-            times,
-            node,
-        })
+        Ok(Self { backend, times })
     }
 
     /// Stores a new transfer, ACTIVE. When this returns, it survives a crash of the machine.
@@ -77,7 +76,7 @@ impl Store {
     pub async fn register(&self, new: NewTransfer) -> Result<Transfer, RegisterError> {
         match &self.backend {
             Backend::Memory(memory) => memory.register(new, &self.times),
-            Backend::Sqlite(sqlite) => sqlite.register(new, &self.times).await,
+            Backend::Database(database) => database.register(new, &self.times).await,
         }
     }
 
@@ -93,7 +92,7 @@ impl Store {
         let now = self.times.now();
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.fetch(&(account.clone(), id.clone()), now)),
-            Backend::Sqlite(sqlite) => sqlite.fetch(account, id, &self.times).await,
+            Backend::Database(database) => database.fetch(account, id, &self.times).await,
         }
     }
 
@@ -105,10 +104,8 @@ impl Store {
     pub async fn claim(&self, account: &AccountId, id: &TransferId) -> Result<Claim, Unavailable> {
         let now = self.times.now();
         match &self.backend {
-            Backend::Memory(memory) => {
-                Ok(memory.claim(&(account.clone(), id.clone()), &self.node, now))
-            }
-            Backend::Sqlite(sqlite) => sqlite.claim(account, id, &self.node, &self.times).await,
+            Backend::Memory(memory) => Ok(memory.claim(&(account.clone(), id.clone()), now)),
+            Backend::Database(database) => database.claim(account, id, &self.times).await,
         }
     }
 
@@ -124,7 +121,7 @@ impl Store {
     ) -> Result<Release, Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.release(&(account.clone(), id.clone()), fence)),
-            Backend::Sqlite(sqlite) => sqlite.release(account, id, fence).await,
+            Backend::Database(database) => database.release(account, id, fence).await,
         }
     }
 
@@ -147,24 +144,11 @@ impl Store {
             Backend::Memory(memory) => {
                 Ok(memory.complete(&(account.clone(), id.clone()), fence, output, now))
             }
-            Backend::Sqlite(sqlite) => {
-                sqlite
+            Backend::Database(database) => {
+                database
                     .complete(account, id, fence, output, &self.times)
                     .await
             }
-        }
-    }
-
-    /// Completes, without output, every transfer that `node` had ONGOING when it died; to be called at
-    /// its start, before any claim. Returns them.
-    ///
-    /// # Errors
-    /// [`Unavailable`].
-    pub async fn recover(&self, node: &str) -> Result<Vec<Transfer>, Unavailable> {
-        let now = self.times.now();
-        match &self.backend {
-            Backend::Memory(memory) => Ok(memory.recover(node, now)),
-            Backend::Sqlite(sqlite) => sqlite.recover(node, &self.times).await,
         }
     }
 
@@ -177,18 +161,19 @@ impl Store {
         let now = self.times.now();
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.sweep(now, &self.times)),
-            Backend::Sqlite(sqlite) => sqlite.sweep(&self.times).await,
+            Backend::Database(database) => database.sweep(&self.times).await,
         }
     }
 
-    /// Keeps what became of a call; a second record of the same call replaces the first.
+    /// Keeps what became of a call; a second record of the same call replaces the first, and its
+    /// checkpoint goes. Nothing is kept of a call that another process has taken over.
     ///
     /// # Errors
     /// [`Unavailable`].
     pub async fn record_call(&self, record: CallRecord) -> Result<(), Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => memory.record_call(record),
-            Backend::Sqlite(sqlite) => sqlite.record_call(record).await,
+            Backend::Database(database) => database.record_call(record).await,
         }
     }
 
@@ -199,7 +184,7 @@ impl Store {
     pub async fn call(&self, id: &str) -> Result<Option<CallRecord>, Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.call(id)),
-            Backend::Sqlite(sqlite) => sqlite.call(id).await,
+            Backend::Database(database) => database.call(id).await,
         }
     }
 
@@ -210,7 +195,7 @@ impl Store {
     pub async fn calls(&self, filter: &CallFilter) -> Result<Vec<CallRecord>, Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.calls(filter)),
-            Backend::Sqlite(sqlite) => sqlite.calls(filter).await,
+            Backend::Database(database) => database.calls(filter).await,
         }
     }
 
@@ -221,7 +206,7 @@ impl Store {
     pub async fn transfers(&self, filter: &TransferFilter) -> Result<Vec<Transfer>, Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.transfers(filter, self.times.now())),
-            Backend::Sqlite(sqlite) => sqlite.transfers(filter, &self.times).await,
+            Backend::Database(database) => database.transfers(filter, &self.times).await,
         }
     }
 
@@ -232,7 +217,7 @@ impl Store {
     pub async fn health(&self) -> Result<(), Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => memory.health(),
-            Backend::Sqlite(sqlite) => sqlite.health().await,
+            Backend::Database(database) => database.health().await,
         }
     }
 
@@ -240,7 +225,7 @@ impl Store {
     pub async fn close(&self) {
         match &self.backend {
             Backend::Memory(_) => {}
-            Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Database(database) => database.close().await,
         }
     }
 }

@@ -7,6 +7,7 @@ use call_control::transfer::{AccountId, NewTransfer, OutputContext, Status, Tran
 use timebase::UnixMillis;
 
 mod conversation;
+mod live;
 mod records;
 
 use crate::Times;
@@ -23,13 +24,14 @@ type Key = (AccountId, TransferId);
 pub(crate) struct Memory {
     rows: Mutex<HashMap<Key, Row>>,
     records: Mutex<Records>,
+    live: Mutex<live::Live>,
 }
 
 #[derive(Debug)]
 struct Row {
     transfer: Transfer,
     expires_at: UnixMillis,
-    owner: String,
+    epoch: i64,
     fence: i64,
     closed: bool,
     over_at: Option<UnixMillis>,
@@ -85,7 +87,7 @@ impl Memory {
         let row = Row {
             transfer: transfer.clone(),
             expires_at: times.expiry(now),
-            owner: String::new(),
+            epoch: 0,
             fence: 0,
             closed: false,
             over_at: None,
@@ -100,7 +102,8 @@ impl Memory {
         rows.get(key).map(|row| row.read(now))
     }
 
-    pub(crate) fn claim(&self, key: &Key, node: &str, now: UnixMillis) -> Claim {
+    pub(crate) fn claim(&self, key: &Key, now: UnixMillis) -> Claim {
+        let epoch = self.live().epoch;
         let mut rows = self.rows();
         let Some(row) = rows.get_mut(key) else {
             return Claim::Unknown;
@@ -110,7 +113,7 @@ impl Memory {
             Status::Active => {
                 row.transfer.status = Status::Ongoing;
                 row.transfer.call_received_at = Some(now);
-                node.clone_into(&mut row.owner);
+                row.epoch = epoch;
                 row.fence += 1;
                 Claim::Claimed {
                     transfer: Box::new(row.transfer.clone()),
@@ -128,7 +131,6 @@ impl Memory {
             Some(row) if row.fence == fence.0 && row.transfer.status == Status::Ongoing => {
                 row.transfer.status = Status::Active;
                 row.transfer.call_received_at = None;
-                row.owner.clear();
                 Release::Released
             }
             Some(_) | None => Release::Stale,
@@ -159,20 +161,6 @@ impl Memory {
         Completion::Written
     }
 
-    pub(crate) fn recover(&self, node: &str, now: UnixMillis) -> Vec<Transfer> {
-        let mut rows = self.rows();
-        let lost = rows
-            .values_mut()
-            .filter(|row| row.owner == node && row.transfer.status == Status::Ongoing);
-        lost.map(|row| {
-            row.fence += 1;
-            row.closed = true;
-            row.complete(now);
-            row.transfer.clone()
-        })
-        .collect()
-    }
-
     pub(crate) fn sweep(&self, now: UnixMillis, times: &Times) -> Swept {
         let mut rows = self.rows();
         let mut swept = Swept::default();
@@ -193,6 +181,7 @@ impl Memory {
     }
 
     pub(crate) fn record_call(&self, record: CallRecord) -> Result<(), Unavailable> {
+        self.live().forget(&record.call);
         self.records().keep(record);
         Ok(())
     }

@@ -22,9 +22,12 @@ pub struct StoreOptions {
     pub keep: Duration,
     /// This node's name: the owner of the transfers that it claims.
     pub node: String,
-    /// Encrypts return credentials at rest. Without one, SQLite makes a key once and keeps it in
-    /// `<database>.key` beside the database, readable by its owner only (mode 0600).
+    /// Encrypts return credentials at rest. Without one, a key is made once and kept, readable by its
+    /// owner only (mode 0600): for SQLite in `<database>.key` beside the database, for PostgreSQL in
+    /// `handback.postgres.key` in the working folder. Nodes that share a database share the key.
     pub encryption_key: Option<EncryptionKey>,
+    /// How long this node counts as alive without [`Store::renew`](crate::Store::renew).
+    pub lease: Duration,
     /// Where the time comes from.
     pub wall: Wall,
     /// Writes that may wait; with more, the store answers [`Unavailable`] at once.
@@ -40,6 +43,7 @@ impl Default for StoreOptions {
             keep: Duration::from_secs(30 * 24 * 3600),
             node: "gw-1".to_owned(),
             encryption_key: None,
+            lease: Duration::from_secs(10),
             wall: Arc::new(wall_now),
             queue: 4096,
             patience: Duration::from_secs(2),
@@ -53,6 +57,7 @@ impl fmt::Debug for StoreOptions {
             .field("time_to_live", &self.time_to_live)
             .field("keep", &self.keep)
             .field("node", &self.node)
+            .field("lease", &self.lease)
             .field("queue", &self.queue)
             .field("patience", &self.patience)
             .finish_non_exhaustive()
@@ -63,15 +68,12 @@ impl fmt::Debug for StoreOptions {
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The URL names no kind of store that there is.
-    #[error("store url {0:?}: must begin with sqlite:// or memory://")]
+    #[error("store url {0:?}: must begin with sqlite://, postgres:// or memory://")]
     UnknownScheme(String),
-    /// PostgreSQL is asked for.
-    #[error("store url: postgres:// is not in this version yet; use sqlite:// or memory://")]
-    PostgresNotYet,
     /// The database could not be opened or brought to this version.
     #[error("store database {path}: {problem}")]
     Database {
-        /// The file.
+        /// The file, or the server and its database.
         path: String,
         /// What happened.
         problem: String,

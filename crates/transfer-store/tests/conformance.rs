@@ -1,16 +1,17 @@
 //! The rules of a transfer's life: one suite, run on every kind of store.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 
 use std::time::Duration;
 
 use call_control::transfer::{AccountId, Status, Transfer, TransferId};
+use common::postgres::Server;
 use common::{Folder, Hands, account, claimed, full_transfer, output, transfer};
 use timebase::UnixMillis;
 use transfer_store::{
-    CallFilter, CallRecord, Claim, Completion, Fence, RegisterError, Release, Store, StoreOptions,
-    Swept, TransferFilter,
+    CallFilter, CallRecord, Checkpoint, Claim, Completion, EncryptionKey, Fence, RegisterError,
+    Release, Store, StoreOptions, Swept, TakenOver, TransferFilter,
 };
 
 const START: i64 = 1_736_946_366_123;
@@ -38,6 +39,19 @@ impl World {
             store: Store::open(&folder.url(), hands.options()).await.unwrap(),
             hands,
             _folder: Some(folder),
+        }
+    }
+
+    async fn postgres(url: &str) -> Self {
+        let hands = Hands::at(START);
+        let options = StoreOptions {
+            encryption_key: Some(EncryptionKey::new([7; 32])),
+            ..hands.options()
+        };
+        Self {
+            store: Store::open(url, options).await.unwrap(),
+            hands,
+            _folder: None,
         }
     }
 
@@ -92,8 +106,28 @@ macro_rules! on_every_store {
                 async fn in_sqlite() {
                     story(World::sqlite().await).await;
                 }
+
+                pub(crate) async fn in_postgres(url: &str) {
+                    let world = World::postgres(url).await;
+                    let store = world.store.clone();
+                    story(world).await;
+                    store.close().await;
+                }
             }
         )*
+
+        /// All of them on one server, each in a database of its own: a server takes seconds to start.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn every_rule_holds_in_postgres() {
+            let server = Server::start();
+            let mut number = 0;
+            $(
+                println!("{}", stringify!($name));
+                number += 1;
+                $name::in_postgres(&server.database(&format!("t{number}"))).await;
+            )*
+            assert!(number > 20);
+        }
     };
 }
 
@@ -293,7 +327,8 @@ on_every_store! {
         assert_eq!(world.store.sweep().await.unwrap(), Swept { expired: 1203, deleted: 0 });
     }
 
-    async fn what_a_dead_node_had_ongoing_is_completed_without_output(world) {
+    async fn what_a_dead_process_had_claimed_is_completed_without_output(world) {
+        world.store.join().await.unwrap();
         for id in ["waiting", "lost", "finished"] {
             world.store.register(full_transfer(id)).await.unwrap();
         }
@@ -301,15 +336,58 @@ on_every_store! {
         let finished = claimed(&world.store, "finished").await;
         world.complete("finished", finished, Some("x")).await;
         world.hands.forward(Duration::from_secs(9));
-        assert_eq!(world.store.recover("another").await.unwrap(), []);
-        let recovered = world.store.recover("gw-1").await.unwrap();
-        assert_eq!(recovered, [world.read("lost").await]);
-        assert_eq!((recovered[0].status, recovered[0].completed_at), (Status::Completed, Some(world.now())));
-        assert_eq!(recovered[0].output, None);
+        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+        world.store.join().await.unwrap();
+        let taken = world.store.take_over().await.unwrap();
+        assert_eq!((taken.calls.len(), &taken.lost[..]), (0, &[world.read("lost").await][..]));
+        assert_eq!((taken.lost[0].status, taken.lost[0].completed_at), (Status::Completed, Some(world.now())));
+        assert_eq!(taken.lost[0].output, None);
         assert_eq!(world.complete("lost", lost, Some("ghost")).await, Completion::Stale);
         assert_eq!(world.read("waiting").await.status, Status::Active);
         assert_eq!(world.read("finished").await.output, Some(output("x")));
-        assert_eq!(world.store.recover("gw-1").await.unwrap(), []);
+        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+    }
+
+    async fn a_dead_processs_call_goes_to_the_next_with_what_was_stored_last(world) {
+        world.store.join().await.unwrap();
+        for id in ["t1", "t2"] {
+            world.store.register(full_transfer(id)).await.unwrap();
+        }
+        let (t1, t2) = (claimed(&world.store, "t1").await, claimed(&world.store, "t2").await);
+        assert!(world.store.checkpoint(checkpoint("call-1", "t1", t1, "early")).await.unwrap());
+        world.hands.forward(Duration::from_secs(1));
+        assert!(world.store.checkpoint(checkpoint("call-1", "t1", t1, "late")).await.unwrap());
+        assert!(!world.store.checkpoint(checkpoint("call-9", "t1", Fence(t1.0 + 1), "x")).await.unwrap());
+        world.store.checkpoint(checkpoint("call-2", "t2", t2, "handed back")).await.unwrap();
+        world.complete("t2", t2, Some("done")).await;
+        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+
+        world.store.join().await.unwrap();
+        let mut taken = world.store.take_over().await.unwrap();
+        taken.calls.sort_by(|a, b| a.checkpoint.call.cmp(&b.checkpoint.call));
+        assert_eq!((taken.calls.len(), taken.lost.len()), (2, 0));
+        let [first, second] = &taken.calls[..] else { panic!("{taken:?}") };
+        assert_eq!((first.checkpoint.state.as_str(), first.stored_at), ("late", world.now()));
+        assert_eq!(first.transfer, Some(world.read("t1").await));
+        assert_eq!(world.read("t1").await.status, Status::Ongoing);
+        assert_eq!(second.transfer.as_ref().unwrap().output, Some(output("done")));
+        assert!(first.checkpoint.fence > t1 && second.checkpoint.fence > t2);
+        assert_eq!(world.complete("t1", t1, Some("ghost")).await, Completion::Stale);
+        assert!(!world.store.checkpoint(checkpoint("call-1", "t1", t1, "ghost")).await.unwrap());
+        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+        assert_eq!(world.complete("t1", first.checkpoint.fence, None).await, Completion::Written);
+    }
+
+    async fn a_call_that_was_recorded_is_not_taken_over(world) {
+        world.store.join().await.unwrap();
+        world.store.register(transfer("t1")).await.unwrap();
+        let fence = claimed(&world.store, "t1").await;
+        world.store.checkpoint(checkpoint("call-1", "t1", fence, "x")).await.unwrap();
+        world.complete("t1", fence, None).await;
+        world.store.record_call(record("call-1", "t1", "caller_hung_up", 3)).await.unwrap();
+        world.store.join().await.unwrap();
+        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+        assert!(world.store.renew().await.unwrap());
     }
 
     async fn every_kind_of_id_is_told_from_its_like(world) {
@@ -375,6 +453,16 @@ on_every_store! {
         let talk = |name: &str| TransferFilter { conversation: Some(name.to_owned()), limit: 9, ..in_status(Status::Expired) };
         assert_eq!(world.store.transfers(&talk("conversation-1")).await.unwrap().len(), 2);
         assert_eq!(world.store.transfers(&talk("another")).await.unwrap().len(), 0);
+    }
+}
+
+fn checkpoint(call: &str, of: &str, fence: Fence, state: &str) -> Checkpoint {
+    Checkpoint {
+        call: call.to_owned(),
+        account: account(),
+        transfer: of.into(),
+        fence,
+        state: state.to_owned(),
     }
 }
 

@@ -202,6 +202,9 @@ fn one_of_a_family(section: &Section<'_>, key: &str, addresses: &[IpAddr]) {
     }
 }
 
+/// Shorter ones would be lost to a busy moment.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
 fn store(section: &mut Section<'_>) -> Store {
     let store = Store {
         url: section.text("url", "sqlite://handback.db"),
@@ -211,13 +214,21 @@ fn store(section: &mut Section<'_>) -> Store {
     match store.url.split_once("://") {
         Some(("memory", _)) => {}
         Some(("sqlite", path)) if !path.is_empty() => {}
-        Some(("postgres" | "postgresql", _)) => {
-            section.error("url", "PostgreSQL is not in this version yet")
-        }
-        _ => section.error(
+        Some(("postgres" | "postgresql", server)) if !server.is_empty() => {}
+        // The URL may hold a password: its scheme is all that is repeated.
+        Some((scheme, _)) => section.error(
             "url",
-            format!("{:?} is neither sqlite://FILE nor memory://", store.url),
+            format!(
+                "{scheme}:// is neither sqlite://FILE, postgres://USER@HOST/DATABASE nor memory://"
+            ),
         ),
+        None => section.error(
+            "url",
+            "is neither sqlite://FILE, postgres://USER@HOST/DATABASE nor memory://",
+        ),
+    }
+    if store.lease < SHORTEST_LEASE {
+        section.error("lease", "must be at least 1s");
     }
     if let Some(key) = &store.encryption_key
         && !key.expose().is_empty()

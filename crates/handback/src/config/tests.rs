@@ -508,9 +508,17 @@ fn proofs_that_cannot_be_given_are_named() {
 fn what_this_version_lacks_is_refused_rather_than_ignored() {
     let sdes = account("allow = [\"::1\"]\nsrtp = \"sdes\"");
     assert!(only_error(&sdes).contains("not in this version yet"));
-    assert!(only_error("[store]\nurl = \"postgres://u@h/db\"").contains("not in this version yet"));
     assert!(only_error("[store]\nurl = \"oracle\"").starts_with("store.url: "));
     assert!(only_error("[media]\ncodecs = [\"opus\"]").starts_with("media.codecs[0]: "));
+}
+
+#[test]
+fn store_urls_and_leases_are_checked_and_passwords_not_repeated() {
+    let problem = |lines: &str| only_error(&format!("[store]\n{lines}"));
+    assert!(problem("url = \"postgres://\"").starts_with("store.url: "));
+    let secret = problem("url = \"postgre://u:hunter2@h/db\"");
+    assert!(secret.starts_with("store.url: ") && !secret.contains("hunter2"));
+    assert!(problem("lease = \"100ms\"").starts_with("store.lease: "));
 }
 
 #[test]

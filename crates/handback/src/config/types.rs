@@ -208,7 +208,7 @@ pub struct Admin {
 /// `[store]`: where transfers are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Store {
-    /// `sqlite://file` or `memory://`.
+    /// `sqlite://file`, `postgres://user@host/database` or `memory://`.
     pub url: String,
     /// How long a node's claim on a call lasts without renewal.
     pub lease: Duration,

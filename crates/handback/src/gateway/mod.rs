@@ -15,6 +15,7 @@ mod http;
 mod identity;
 mod live_calls;
 mod media_words;
+mod node;
 mod outward;
 mod record;
 mod shared;
@@ -48,8 +49,6 @@ pub use live_calls::{CallHandle, LiveCalls, Order, Snapshot};
 use shared::{Rules, Shared};
 use trunk_health::TrunkHealth;
 
-/// How often transfers past their time are swept.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How long calls that are handed back or hung up at the end of a drain may take for it.
 const LAST_CALLS: Duration = Duration::from_secs(10);
 
@@ -131,7 +130,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     };
     let shared = Arc::new(Shared {
         clock,
-        store: store.clone(),
+        store,
         media,
         live: LiveCalls::default(),
         trunk_health: TrunkHealth::default(),
@@ -147,6 +146,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
 
     let (api_address, api_router) = (local_address(&api)?, hook_api::beside(state, &shared));
     let (admin_router, orders) = admin::router(&shared);
+    let tend = tokio::spawn(node::tend(Arc::clone(&shared)));
     let trunks = tokio::spawn(trunk_health::watch(Arc::clone(&shared), rules.subscribe()));
     Ok(Gateway {
         api: api_address,
@@ -160,8 +160,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         servers: vec![
             tokio::spawn(http::serve(api, api_router)),
             tokio::spawn(http::serve(admin, admin_router)),
-            tokio::spawn(sweep(store)),
-            tokio::spawn(admin::upkeep()),
+            tend,
             trunks,
         ],
     })
@@ -327,35 +326,12 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
         keep: config.transfer.keep,
         node: config.node.name.clone(),
         encryption_key,
+        lease: config.store.lease,
         ..StoreOptions::default()
     };
     let store = Store::open(&config.store.url, options).await?;
-    recover(&store, &config.node.name).await;
+    node::join(&store).await;
     Ok(store)
-}
-
-/// No transfer stays ONGOING when the process that had its call is gone.
-async fn recover(store: &Store, node: &str) {
-    match store.recover(node).await {
-        Ok(lost) if lost.is_empty() => {}
-        Ok(lost) => tracing::warn!(
-            transfers = lost.len(),
-            "calls were lost with the last process"
-        ),
-        Err(error) => tracing::warn!(%error, "transfers of the last process were not looked for"),
-    }
-}
-
-async fn sweep(store: Store) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match store.sweep().await {
-            Ok(swept) => tracing::debug!(swept.expired, swept.deleted, "transfers swept"),
-            Err(error) => tracing::warn!(%error, "transfers were not swept"),
-        }
-    }
 }
 
 fn media_config(config: &Config) -> MediaConfig {

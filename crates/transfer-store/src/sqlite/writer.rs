@@ -8,14 +8,13 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, warn};
 
-use super::work::{Done, Key, Work, WorkError};
-use crate::types::{Claim, Unavailable};
+use crate::database::{Answer, undoing};
+use crate::sql::{Db, Done, Work, WorkError};
+use crate::types::Unavailable;
 use crate::vault::EncryptionKey;
 
 /// Pieces of work committed together at most.
 const BATCH: usize = 256;
-
-pub(super) type Answer = Result<Done, Unavailable>;
 
 /// Work, and who waits for it. Whoever waits no longer drops the receiver, and the work is not begun.
 /// Work that nobody waits for from the start is done whatever happens.
@@ -120,7 +119,8 @@ impl Writer {
 
     async fn perform_undo(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         for work in &self.undo {
-            if let Err(WorkError::Sql(problem)) = work.perform(db, &self.key).await {
+            if let Err(WorkError::Sql(problem)) = work.perform(&mut Db::Sqlite(db), &self.key).await
+            {
                 return Err(problem);
             }
         }
@@ -136,10 +136,15 @@ impl Writer {
         if job.is_abandoned() {
             return Ok(None);
         }
-        match job.work.perform(db, &self.key).await {
+        match job.work.perform(&mut Db::Sqlite(db), &self.key).await {
             Ok(done) => Ok(Some((job, done))),
             Err(WorkError::Row(problem)) => {
                 error!(%problem, "a stored transfer cannot be read");
+                self.refuse(job);
+                Ok(None)
+            }
+            Err(WorkError::Outlived) => {
+                warn!("another process has taken this one's place: it claims nothing");
                 self.refuse(job);
                 Ok(None)
             }
@@ -175,16 +180,4 @@ impl Writer {
             None => self.undo.push(job.work),
         }
     }
-}
-
-/// What undoes a claim.
-fn undoing(work: &Work, done: &Done) -> Option<Work> {
-    let (Work::Claim { key, .. }, Done::Claimed(Claim::Claimed { fence, .. })) = (work, done)
-    else {
-        return None;
-    };
-    Some(Work::Release {
-        key: Key::clone(key),
-        fence: *fence,
-    })
 }

@@ -1,5 +1,7 @@
 //! What the store's tests share: a folder that goes away, a wall clock that can be moved, and specimens.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+pub(crate) mod postgres;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -15,11 +15,11 @@ use crate::vault::EncryptionKey;
 /// A row cannot be written or makes no sense: the named column is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("column {0}")]
-pub(super) struct BadColumn(&'static str);
+pub(crate) struct BadColumn(&'static str);
 
 /// What a registration writes.
 #[derive(Debug)]
-pub(super) struct NewRow {
+pub(crate) struct NewRow {
     pub account: String,
     pub id: String,
     pub conversation: String,
@@ -31,7 +31,7 @@ pub(super) struct NewRow {
 }
 
 impl NewRow {
-    pub(super) fn of(
+    pub(crate) fn of(
         new: &NewTransfer,
         created: UnixMillis,
         expires: UnixMillis,
@@ -125,7 +125,7 @@ impl Row {
     }
 }
 
-pub(super) fn output_json(output: &OutputContext) -> Result<String, BadColumn> {
+pub(crate) fn output_json(output: &OutputContext) -> Result<String, BadColumn> {
     to_json("output", output)
 }
 
