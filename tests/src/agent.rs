@@ -20,8 +20,11 @@ use crate::lab::PATIENCE;
 
 const QUEUE: usize = 256;
 
-/// Frames and the tracks that they came on.
-type Heard = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+/// What a pong is among the messages.
+const PONG: &str = "(pong)";
+
+/// Frames, the tracks that they came on, and where on the timeline.
+type Heard = Arc<Mutex<Vec<(String, u64, Vec<u8>)>>>;
 
 /// Where an agent waits for calls.
 #[derive(Debug)]
@@ -101,8 +104,23 @@ impl AgentSession {
     #[must_use]
     pub fn heard(&self, track: &str) -> Vec<u8> {
         let heard = self.heard.lock().unwrap();
-        let frames = heard.iter().filter(|(name, _)| name == track);
-        frames.flat_map(|(_, audio)| audio.clone()).collect()
+        let frames = heard.iter().filter(|(name, ..)| name == track);
+        frames.flat_map(|(_, _, audio)| audio.clone()).collect()
+    }
+
+    /// Where on the timeline the frames of a track stood so far, in milliseconds.
+    #[must_use]
+    pub fn timestamps(&self, track: &str) -> Vec<u64> {
+        let heard = self.heard.lock().unwrap();
+        let frames = heard.iter().filter(|(name, ..)| name == track);
+        frames.map(|(_, at, _)| *at).collect()
+    }
+
+    /// Waits until the gateway has read everything that was sent.
+    pub async fn until_taken(&mut self) {
+        let ping = Message::Ping(Vec::new().into());
+        self.out.send(ping).await.unwrap();
+        self.until_event(PONG).await;
     }
 
     /// The next message of this kind; others, but for audio, must not come before it.
@@ -170,7 +188,8 @@ async fn read(messages: &mut SplitStream<WebSocketStream<TcpStream>>) -> Option<
         match messages.next().await?.ok()? {
             Message::Text(text) => return Some(serde_json::from_str(text.as_str()).unwrap()),
             Message::Close(_) => return None,
-            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Pong(_) => return Some(json!({ "event": PONG })),
+            Message::Ping(_) => {}
             other @ (Message::Binary(_) | Message::Frame(_)) => panic!("{other:?}"),
         }
     }
@@ -185,7 +204,9 @@ async fn listen(
         if message["event"] == "media" {
             let audio = STANDARD.decode(message["media"]["payload"].as_str().unwrap());
             let track = message["media"]["track"].as_str().unwrap().to_owned();
-            heard.lock().unwrap().push((track, audio.unwrap()));
+            let at = message["media"]["timestamp"].as_str().unwrap().parse();
+            let mut heard = heard.lock().unwrap();
+            heard.push((track, at.unwrap(), audio.unwrap()));
         } else if events.send(message).await.is_err() {
             return;
         }

@@ -19,6 +19,7 @@ mod request;
 mod sound;
 mod target;
 pub mod torture;
+mod webhook;
 
 pub use agent::{AgentServer, AgentSession};
 pub use call::{Call, TRANSFER_HEADER, offer};
@@ -30,3 +31,4 @@ pub use request::{Dialog, Request, respond, text};
 pub use sip_core::Transport;
 pub use sound::{Packet, Sound, linear_of_mulaw, speech};
 pub use target::Target;
+pub use webhook::{Asked, Webhook};

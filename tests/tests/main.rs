@@ -8,6 +8,7 @@
     reason = "helpers of tests fail tests, and each assertion counts as a branch"
 )]
 
+mod agent_leaves_no_caller_alone;
 mod audio_is_heard_without_a_gap;
 mod bad_arrival_gets_its_status;
 mod call_brings_its_context_in_headers;

@@ -330,6 +330,8 @@ pub struct Record {
     pub causes: Vec<Cause>,
     /// How often the agent's link was lost and regained.
     pub reconnects: u32,
+    /// Whether it was lost and not regained.
+    pub agent_lost: bool,
     /// From the first attempt to reach the agent until it was connected.
     pub agent_connect: Option<Duration>,
     /// Every result that the agent gave and that was accepted, in order.

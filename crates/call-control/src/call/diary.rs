@@ -14,6 +14,7 @@ pub(super) struct Diary {
     pub(super) arrived: Now,
     pub(super) answered: Option<Now>,
     pub(super) reconnects: u32,
+    agent_lost: bool,
     sought: Option<Now>,
     agent_connect: Option<Duration>,
     ended_by: Option<(Ender, Vec<Cause>)>,
@@ -29,6 +30,7 @@ impl Diary {
             arrived,
             answered: None,
             reconnects: 0,
+            agent_lost: false,
             sought: None,
             agent_connect: None,
             ended_by: None,
@@ -63,6 +65,11 @@ impl Diary {
         self.note(now, "agent connected");
     }
 
+    pub(super) fn agent_lost(&mut self, now: Now) {
+        self.agent_lost = true;
+        self.note(now, "agent not regained");
+    }
+
     pub(super) fn result(&mut self, now: Now, output: &OutputContext) {
         self.note(now, "agent completed");
         self.results.push(output.clone());
@@ -95,6 +102,7 @@ impl Diary {
             ended_by,
             causes,
             reconnects: self.reconnects,
+            agent_lost: self.agent_lost,
             agent_connect: self.agent_connect,
             results: std::mem::take(&mut self.results),
             earlier_steps: std::mem::take(&mut self.earlier),

@@ -339,6 +339,7 @@ impl Call {
         {
             tracing::warn!(reason, "agent not regained: the caller is handed back");
             self.agent_given_up = true;
+            self.diary.agent_lost(now);
             let output = self.output_without_agent(self.policy.agent_lost, Some(reason));
             self.complete(now, output, false);
         }

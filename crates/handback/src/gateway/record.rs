@@ -20,6 +20,8 @@ pub(super) fn call_ended(record: &Record) {
     let seconds = record.answered.map(|at| (record.ended - at).as_secs_f64());
     metrics::counter!("handback_calls_ended_total", "outcome" => record.outcome.name())
         .increment(1);
+    metrics::counter!("handback_agent_reconnects_total").increment(record.reconnects.into());
+    metrics::counter!("handback_agents_lost_total").increment(record.agent_lost.into());
     for step in steps(record) {
         let labels = [
             ("method", step.method.to_string()),
@@ -89,6 +91,8 @@ struct Agent {
     #[serde(skip_serializing_if = "Option::is_none")]
     connect_ms: Option<u64>,
     reconnects: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lost: bool,
 }
 
 /// The record of a call as the store keeps it.
@@ -114,6 +118,7 @@ pub(super) fn kept(
         agent: Agent {
             connect_ms: record.agent_connect.map(millis),
             reconnects: record.reconnects,
+            lost: record.agent_lost,
         },
         output_contexts: &record.results,
         timeline: &record.timeline,

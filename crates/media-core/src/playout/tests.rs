@@ -171,3 +171,24 @@ fn trailing_silence_need_not_be_played_but_its_marks_are_kept() {
     assert_eq!(marks(&mut playout), [("end".into(), true, 160)]);
     assert!(playout.drained());
 }
+
+#[test]
+fn drain_of_a_full_queue_is_told_when_the_queue_is_emptied() {
+    let mut playout = Playout::new();
+    assert!(
+        playout.push(&vec![0x20; MAX_BYTES + 1]),
+        "the rest is dropped"
+    );
+    playout.mark("end".to_owned());
+    playout.drain(true);
+    for _ in 0..500 {
+        playout.pull();
+        assert!(!playout.drained(), "ten seconds of ten minutes");
+    }
+    playout.clear();
+    assert!(playout.drained(), "nothing is left to wait for");
+    assert_eq!(
+        playout.reached.pop_front().map(|mark| mark.played),
+        Some(false)
+    );
+}

@@ -146,6 +146,29 @@ fn caller_hanging_up_during_the_last_words_keeps_the_result_and_returns_nothing(
 }
 
 #[test]
+fn caller_who_hangs_up_between_completion_and_refer_is_not_referred() {
+    // before the last words are over, before the result is written, and between these two
+    for steps in [
+        vec![],
+        vec![Input::Media(MediaSaid::Drained)],
+        vec![Input::Store(StoreReply::Completed)],
+    ] {
+        let mut world = World::talking(policy(), ReturnType::Refer);
+        world.on(complete());
+        let stored = matches!(steps[..], [Input::Store(_)]);
+        steps.into_iter().for_each(|step| drop(world.on(step)));
+        let mut wants = world.on(hung_up());
+        if !stored {
+            wants.extend(world.on(Input::Store(StoreReply::Completed)));
+        }
+        assert!(wants.contains(&"stop agent".to_owned()), "{wants:?}");
+        assert!(!wants.iter().any(|it| it.starts_with("refer")), "{wants:?}");
+        let record = world.record(ended(CALLER, Ended::HungUp));
+        assert_eq!(record.results.len(), 1, "the result stays");
+    }
+}
+
+#[test]
 fn completion_after_the_hang_up_is_not_acted_on() {
     let mut world = World::talking(policy(), ReturnType::Bye);
     world.on(hung_up());
