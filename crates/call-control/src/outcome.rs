@@ -248,6 +248,14 @@ impl Outcome {
             &[]
         }
     }
+
+    pub(crate) fn steps_mut(&mut self) -> &mut [Step] {
+        if let Self::HandedBack(handed) = self {
+            &mut handed.steps
+        } else {
+            &mut []
+        }
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -450,11 +450,14 @@ pub enum LegEvent {
         reason: String,
         /// The value of Refer-Sub, RFC 4488.
         refer_sub: Option<bool>,
-        /// No answer came for 64·T1; the 408 is our own.
-        silence: bool,
+        /// Whether a response says so; else the status is our own: 408 for silence, 503 for a way that is gone.
+        answered: bool,
     },
-    /// A NOTIFY of our REFER's subscription, answered 200. May also come after [`LegEvent::HungUp`].
+    /// A NOTIFY of our REFER's subscription, answered 200. May also come after [`LegEvent::HungUp`] and after
+    /// our own [`Command::HangUp`].
     Notified {
+        /// Whether it is of the leg's latest REFER; else of an earlier one.
+        latest: bool,
         /// The status code of the sipfrag.
         status: Option<u16>,
         /// The reason phrase of the sipfrag.
@@ -478,6 +481,9 @@ pub enum LegEvent {
         reasons: Vec<ReasonValue>,
     },
     /// The leg is over. Always the last event of a leg, and exactly once.
+    ///
+    /// After our BYE it comes with its answer, or, where a REFER's subscription is still open, with the last
+    /// NOTIFY or a second later.
     Ended {
         /// Why.
         why: Ended,

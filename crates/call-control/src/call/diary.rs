@@ -90,6 +90,11 @@ impl Diary {
         self.earlier.extend(steps);
     }
 
+    /// The steps of chains that ended with the agent.
+    pub(super) const fn earlier_steps(&mut self) -> &mut Vec<Step> {
+        &mut self.earlier
+    }
+
     /// The record; a call that nobody else ended was ended by us.
     pub(super) fn record(&mut self, now: Now, outcome: Outcome) -> Record {
         self.note(now, "ended");

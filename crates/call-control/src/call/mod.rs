@@ -309,34 +309,38 @@ impl Call {
                 status,
                 reason,
                 refer_sub,
-                silence,
+                answered,
             } => {
                 let answer = ReferAnswer {
                     status,
                     reason,
                     refer_sub,
-                    silence,
+                    answered,
                 };
                 self.refer_answered(now, &answer);
             }
             LegEvent::Notified {
+                latest,
                 status,
                 reason,
                 terminated,
-                ..
+                fragment: _,
             } => {
                 let fragment = status.map(|status| Fragment { status, reason });
-                self.notified(now, fragment, terminated);
+                self.notified(now, fragment, terminated, latest);
             }
             LegEvent::Pressed { key, duration_ms } => {
                 self.pressed(Side::Caller, key, duration_ms);
             }
             LegEvent::HungUp { reasons } => self.caller_hung_up(now, &reasons),
             LegEvent::Ended { why } => self.caller_ended(now, why),
+            // Nobody on this side transfers the caller.
+            LegEvent::Referred { .. } => {
+                self.command(self.caller.id, Command::AnswerRefer { status: 603 });
+            }
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Refused { .. }
-            | LegEvent::Referred { .. }
             | LegEvent::NotifyAnswered { .. } => {}
         }
     }

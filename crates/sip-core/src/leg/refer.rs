@@ -5,9 +5,9 @@ use sip_message::{HeaderName, Message, Method, sipfrag};
 use smallvec::SmallVec;
 use timebase::Now;
 
+use super::session::Life;
 use super::{Extra, Leg, Phase};
 use crate::answers::{text, x_headers};
-use crate::ended::Ended;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
 use crate::vocabulary::{Header, LegEvent, Response};
 
@@ -24,28 +24,38 @@ pub(super) struct Referrer {
 #[derive(Debug)]
 struct Sent {
     id: u32,
+    /// Its subscription is not over.
     open: bool,
+    /// Its final status has been told.
+    resulted: bool,
 }
 
 /// What a NOTIFY belongs to.
 enum Belongs {
-    Open,
+    Open {
+        latest: bool,
+    },
     /// A subscription that is over: it is answered and otherwise ignored.
     Over,
     Nowhere,
 }
 
 impl Referrer {
-    /// Whether a NOTIFY is still to come.
-    pub(super) fn is_open(&self) -> bool {
-        self.refers.iter().any(|refer| refer.open)
+    /// Whether its result is still to come.
+    pub(super) fn is_awaited(&self) -> bool {
+        let awaited = |refer: &Sent| refer.open && !refer.resulted;
+        self.refers.iter().any(awaited)
     }
 
     fn begin(&mut self, id: u32) {
         if self.refers.len() >= MAX_REFERS {
             self.refers.remove(0);
         }
-        self.refers.push(Sent { id, open: true });
+        self.refers.push(Sent {
+            id,
+            open: true,
+            resulted: false,
+        });
     }
 
     /// The REFER was sent again with credentials.
@@ -63,16 +73,22 @@ impl Referrer {
             .for_each(|refer| refer.open = false);
     }
 
-    /// The REFER of a NOTIFY: by its id, else the latest open one.
-    fn find(&mut self, id: Option<u32>) -> (Belongs, Option<&mut Sent>) {
+    /// Takes a NOTIFY: of the REFER with its id, else of the latest open one.
+    fn notified(&mut self, id: Option<u32>, status: Option<u16>, terminated: bool) -> Belongs {
         let exact = self.refers.iter().rposition(|refer| Some(refer.id) == id);
         let position = exact.or_else(|| self.refers.iter().rposition(|refer| refer.open));
+        let newest = self.refers.len().saturating_sub(1);
         let any = !self.refers.is_empty();
         match position.and_then(|position| self.refers.get_mut(position)) {
-            Some(refer) if refer.open => (Belongs::Open, Some(refer)),
-            Some(_) => (Belongs::Over, None),
-            None if any => (Belongs::Over, None),
-            None => (Belongs::Nowhere, None),
+            Some(refer) if refer.open => {
+                refer.open = !terminated;
+                refer.resulted |= status.is_some_and(|status| status >= 200);
+                let latest = position == Some(newest);
+                Belongs::Open { latest }
+            }
+            Some(_) => Belongs::Over,
+            None if any => Belongs::Over,
+            None => Belongs::Nowhere,
         }
     }
 }
@@ -133,9 +149,10 @@ impl Leg {
                 status: reply.status,
                 reason: reply.reason.clone(),
                 refer_sub,
-                silence: reply.message.is_none() && reply.status == 408,
+                answered: reply.message.is_some(),
             },
         );
+        self.lingers_no_longer(now, stack);
         self.maybe_gone(now, stack, reply);
     }
 
@@ -157,21 +174,18 @@ impl Leg {
         let Phase::Up(up) = &mut self.phase else {
             return self.reply(now, stack, incoming, &Response::new(481));
         };
-        let (belongs, refer) = up.referrer.find(id);
         let (status, reason) = fragment_status(request);
         let terminated = is_terminated(request, status);
-        if let (true, Some(refer)) = (terminated, refer) {
-            refer.open = false;
-        }
-        match belongs {
+        match up.referrer.notified(id, status, terminated) {
             Belongs::Nowhere => self.reply(now, stack, incoming, &Response::new(481)),
             Belongs::Over => self.reply(now, stack, incoming, &Response::new(200)),
-            Belongs::Open => {
+            Belongs::Open { latest } => {
                 self.reply(now, stack, incoming, &Response::new(200));
                 let fragment = request.body();
                 stack.emit(
                     self.id,
                     LegEvent::Notified {
+                        latest,
                         status,
                         reason,
                         fragment,
@@ -183,11 +197,13 @@ impl Leg {
         }
     }
 
-    /// After the peer's BYE, the last NOTIFY ends the leg.
+    /// After a BYE, the last NOTIFY ends the leg.
     fn lingers_no_longer(&mut self, now: Now, stack: &mut Stack) {
         let Phase::Up(up) = &self.phase else { return };
-        if matches!(up.life, super::session::Life::Lingering { .. }) && !up.referrer.is_open() {
-            self.end(now, stack, Ended::HungUp);
+        if let Life::Lingering { why, .. } = up.life
+            && !up.referrer.is_awaited()
+        {
+            self.end(now, stack, why);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::ended::Ended;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
 use crate::vocabulary::{Header, LegEvent, Response};
 
-/// How long the last NOTIFY of a REFER is awaited after the peer's BYE.
+/// How long the last NOTIFY of a REFER is awaited after a BYE.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A leg with a confirmed dialog.
@@ -43,8 +43,8 @@ pub(super) enum Life {
     Owed(Vec<Header>),
     /// Our BYE is out.
     Leaving,
-    /// The peer's BYE came while the subscription of our REFER was open.
-    Lingering { until: Now },
+    /// A BYE ended the dialog while the result of our REFER was still to come.
+    Lingering { until: Now, why: Ended },
 }
 
 impl Up {
@@ -72,7 +72,7 @@ impl Up {
 
     pub(super) fn poll_timeout(&self) -> Option<Now> {
         let life = match &self.life {
-            Life::Lingering { until } => Some(*until),
+            Life::Lingering { until, .. } => Some(*until),
             Life::Standing => self.timer.poll_timeout(),
             Life::Owed(_) | Life::Leaving => None,
         };
@@ -84,7 +84,7 @@ impl Leg {
     pub(super) fn session_timeout(&mut self, now: Now, stack: &mut Stack) {
         let Phase::Up(up) = &self.phase else { return };
         match up.life {
-            Life::Lingering { until } if now >= until => self.end(now, stack, Ended::HungUp),
+            Life::Lingering { until, why } if now >= until => self.end(now, stack, why),
             Life::Lingering { .. } => {}
             Life::Standing | Life::Owed(_) | Life::Leaving => {
                 self.offers_timeout(now, stack);
@@ -123,7 +123,10 @@ impl Leg {
                 self.settle_owed_ack(stack);
                 self.send_bye(now, stack, &headers);
             }
-            Life::Lingering { .. } => self.end(now, stack, Ended::HungUp),
+            Life::Lingering { why, .. } => {
+                let why = *why;
+                self.end(now, stack, why);
+            }
             Life::Owed(_) | Life::Leaving => {}
         }
     }
@@ -159,9 +162,18 @@ impl Leg {
     }
 
     pub(super) fn bye_answered(&mut self, now: Now, stack: &mut Stack, reply: &Reply) {
-        let Phase::Up(up) = &self.phase else { return };
-        if matches!(up.life, Life::Leaving) {
-            self.end(now, stack, Ended::ByeAnswered(reply.status));
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        if !matches!(up.life, Life::Leaving) {
+            return;
+        }
+        let why = Ended::ByeAnswered(reply.status);
+        if up.referrer.is_awaited() && reply.message.is_some() && reply.status != 481 {
+            let until = now + LINGER;
+            up.life = Life::Lingering { until, why };
+        } else {
+            self.end(now, stack, why);
         }
     }
 
@@ -174,7 +186,8 @@ impl Leg {
                 self.peer_cancels(now, stack, &incoming.request);
             }
             Phase::Up(up) => {
-                let lingers = matches!(up.life, Life::Standing) && up.referrer.is_open();
+                let lingers =
+                    matches!(up.life, Life::Standing | Life::Leaving) && up.referrer.is_awaited();
                 let again = matches!(up.life, Life::Lingering { .. });
                 self.reply(now, stack, incoming, &Response::new(200));
                 if again {
@@ -187,6 +200,7 @@ impl Leg {
                         stack,
                         Life::Lingering {
                             until: now + LINGER,
+                            why: Ended::HungUp,
                         },
                     );
                 } else {

@@ -3,6 +3,7 @@
 mod brought;
 mod bye;
 mod invite;
+mod late;
 mod refer;
 
 pub(super) use refer::ReferAnswer;

@@ -1,7 +1,6 @@
 //! Hand-back by REFER (RFC 3515): followed to the final sipfrag, then BYE.
 
 use bytes::Bytes;
-use media_core::Side;
 use sip_core::{Command, Ended, Header};
 use timebase::Now;
 
@@ -18,8 +17,15 @@ pub(in super::super) struct ReferAnswer {
     pub(in super::super) status: u16,
     pub(in super::super) reason: String,
     pub(in super::super) refer_sub: Option<bool>,
-    /// There was none: the 408 is our own.
-    pub(in super::super) silence: bool,
+    /// A response said so; else the status is our own.
+    pub(in super::super) answered: bool,
+}
+
+impl ReferAnswer {
+    /// There was none in 64·T1.
+    const fn is_silence(&self) -> bool {
+        self.status == 408 && !self.answered
+    }
 }
 
 #[derive(Debug)]
@@ -111,17 +117,20 @@ impl Call {
             referring.accepted = true;
             referring.first_notify = Some(first_notify);
         }
-        referring.unanswered = answer.silence;
-        if let Some(step) = self.current().filter(|_| !answer.silence) {
+        referring.unanswered = answer.is_silence();
+        if let Some(step) = self.current().filter(|_| answer.answered) {
             step.answer = Some(status);
         }
         self.diary.note(now, format!("REFER answered {status}"));
         match status {
+            300.. if self.caller.hung_up => {
+                self.note(StepResult::CallerHangupDuringTransfer, None);
+            }
             // RFC 4488 §4: no NOTIFY will come.
             200..=299 if answer.refer_sub == Some(false) => self.referred(now, status),
             200..=299 => {}
             // Some SBCs drop REFER: the call itself may still stand.
-            408 if answer.silence => self.media(MediaRequest::Ask),
+            408 if answer.is_silence() => self.media(MediaRequest::Ask),
             408 | 481 => self.refer_dialog_gone(now, status),
             _ => {
                 self.decide(&answer.reason, &[]);
@@ -151,14 +160,15 @@ impl Call {
         now: Now,
         fragment: Option<Fragment>,
         terminated: bool,
+        latest: bool,
     ) {
         let status = fragment.as_ref().map(|fragment| fragment.status);
         self.diary.note(
             now,
             status.map_or_else(|| "NOTIFY".to_owned(), |status| format!("NOTIFY {status}")),
         );
-        let Some(referring) = self.referring() else {
-            return self.notified_late(now, fragment);
+        let Some(referring) = self.referring().filter(|_| latest) else {
+            return self.notified_late(now, fragment, latest);
         };
         referring.accepted = true;
         referring.progressed = true;
@@ -178,36 +188,6 @@ impl Call {
             (Some(status), false) => self.tell_result(TransferProgress::Trying, Some(status)),
             (None, false) => {}
         }
-    }
-
-    /// A transfer that was given up has worked after all: the target of our own INVITE, if it still
-    /// rings, is let go.
-    fn notified_late(&mut self, now: Now, fragment: Option<Fragment>) {
-        let Some(fragment) = fragment.filter(|fragment| (200..=299).contains(&fragment.status))
-        else {
-            return;
-        };
-        let State::HandingBack(hand_back) = &mut self.state else {
-            return;
-        };
-        let StepState::Dialing(_) = hand_back.step else {
-            return;
-        };
-        let given_up = hand_back
-            .steps
-            .iter_mut()
-            .find(|step| step.method == ReturnType::Refer && step.result == StepResult::TimedOut);
-        let Some(step) = given_up else {
-            return;
-        };
-        let status = fragment.status;
-        step.result = StepResult::Succeeded;
-        step.status = Some(status);
-        step.fragments.push(fragment);
-        self.note(StepResult::Abandoned, None);
-        self.drop_target(Vec::new());
-        self.media(MediaRequest::Disconnect { side: Side::Target });
-        self.referred(now, status);
     }
 
     /// The first NOTIFY is late, or the last one did not come in time.
@@ -241,7 +221,7 @@ impl Call {
     }
 
     /// The peer says that it worked: BYE follows if the peer has not sent its own by then.
-    fn referred(&mut self, now: Now, status: u16) {
+    pub(super) fn referred(&mut self, now: Now, status: u16) {
         self.note(StepResult::Succeeded, Some(status));
         self.tell_result(TransferProgress::Answered, Some(status));
         let bye_at = match self.policy.peer.bye {

@@ -23,19 +23,29 @@ fn refer_answered(status: u16, silence: bool) -> Input {
         status,
         reason,
         refer_sub: None,
-        silence,
+        answered: !silence,
     };
     leg(CALLER, answered)
 }
 
 fn notified(status: u16, terminated: bool) -> Input {
+    notified_of(true, status, terminated)
+}
+
+fn notified_of(latest: bool, status: u16, terminated: bool) -> Input {
     let notified = LegEvent::Notified {
+        latest,
         status: Some(status),
         reason: "Said So".to_owned(),
         fragment: Bytes::new(),
         terminated,
     };
     leg(CALLER, notified)
+}
+
+fn hung_up() -> Input {
+    let reasons = Vec::new();
+    leg(CALLER, LegEvent::HungUp { reasons })
 }
 
 fn outcome_of(world: &mut World) -> String {
@@ -236,4 +246,100 @@ fn every_result_that_was_accepted_is_kept() {
     world.after(Duration::from_secs(1));
     let record = world.record(ended(CALLER, Ended::ByeAnswered(200)));
     assert_eq!(record.results.len(), 2);
+}
+
+#[test]
+fn transfer_that_works_after_our_bye_is_recorded_as_the_success_it_is() {
+    let mut policy = policy();
+    policy.fallback = vec![Fallback::Return(ReturnType::Bye)];
+    let mut world = referring(policy);
+    world.on(refer_answered(202, false));
+    let wants = world.after(Duration::from_secs(120));
+    assert!(wants[1].starts_with("hang up SIP;cause=408"), "{wants:?}");
+    assert_eq!(world.on(notified(200, true)), Vec::<String>::new());
+    let record = world.record(ended(CALLER, Ended::ByeAnswered(200)));
+    let outcome = record.outcome.to_string();
+    assert_eq!(outcome, "REFER succeeded 200, BYE succeeded 200");
+    assert_eq!(record.outcome.steps()[0].fragments.len(), 1);
+}
+
+#[test]
+fn outcome_that_was_unknown_is_known_when_the_last_notify_comes_after_all() {
+    for (status, expected) in [(200, "REFER succeeded 200"), (486, "REFER failed 486")] {
+        let mut policy = policy();
+        policy.peer.notifies = Notifies::Never;
+        let mut world = referring(policy);
+        world.on(refer_answered(202, false));
+        world.after(Duration::from_secs(5));
+        world.on(notified(status, true));
+        assert_eq!(outcome_of(&mut world), expected);
+    }
+}
+
+/// A chain that gave its REFER up and gave the call back to the agent.
+fn with_the_agent_again() -> World {
+    let mut policy = policy();
+    policy.fallback = vec![Fallback::Agent];
+    let mut world = referring(policy);
+    world.on(refer_answered(202, false));
+    world.after(Duration::from_secs(120));
+    assert_eq!(world.call.phase(), Phase::WithAgent);
+    world
+}
+
+#[test]
+fn transfer_that_works_while_the_agent_has_the_call_again_ends_the_call() {
+    let mut world = with_the_agent_again();
+    let wants = world.on(notified(200, true));
+    let bye = "hang up SIP;cause=200";
+    assert!(wants.iter().any(|want| want.starts_with(bye)), "{wants:?}");
+    assert_eq!(outcome_of(&mut world), "REFER succeeded 200");
+}
+
+#[test]
+fn late_word_of_an_earlier_refer_decides_nothing_of_the_one_under_way() {
+    let mut world = with_the_agent_again();
+    world.on(complete());
+    world.on(Input::Media(MediaSaid::Drained));
+    world.on(Input::Store(StoreReply::Completed));
+    world.on(refer_answered(202, false));
+    assert_eq!(
+        world.on(notified_of(false, 486, true)),
+        Vec::<String>::new()
+    );
+    world.on(notified(200, true));
+    world.after(Duration::from_secs(1));
+    let record = world.record(ended(CALLER, Ended::ByeAnswered(200)));
+    assert_eq!(record.outcome.to_string(), "REFER succeeded 200");
+    let earlier = &record.earlier_steps[0];
+    assert_eq!(earlier.result, StepResult::TimedOut);
+    assert_eq!(earlier.fragments[0].status, 486);
+}
+
+#[test]
+fn refer_that_is_refused_after_the_callers_bye_is_a_hang_up() {
+    for status in [481, 487, 503] {
+        let mut world = referring(policy());
+        world.on(hung_up());
+        assert_eq!(
+            world.on(refer_answered(status, false)),
+            Vec::<String>::new()
+        );
+        let outcome = world.outcome(ended(CALLER, Ended::HungUp)).to_string();
+        assert_eq!(outcome, "REFER caller_hangup_during_transfer");
+    }
+}
+
+#[test]
+fn refer_of_the_callers_side_is_declined() {
+    let mut world = World::talking(policy(), ReturnType::Bye);
+    let referred = LegEvent::Referred {
+        uri: Bytes::from("sip:x@example.com"),
+        referred_by: None,
+        x_headers: Vec::new(),
+    };
+    assert_eq!(
+        world.on(leg(CALLER, referred)),
+        ["AnswerRefer { status: 603 }"]
+    );
 }

@@ -21,7 +21,7 @@ fn refer_answered(status: u16) -> Input {
         status,
         reason: String::new(),
         refer_sub: None,
-        silence: false,
+        answered: true,
     };
     leg(CALLER, answered)
 }
@@ -31,6 +31,7 @@ fn notified(status: u16, terminated: bool) -> Input {
     leg(
         CALLER,
         LegEvent::Notified {
+            latest: true,
             status: Some(status),
             reason,
             fragment,
@@ -282,7 +283,7 @@ fn refer_sub_false_means_success_without_a_notify() {
             status,
             reason,
             refer_sub: Some(false),
-            silence: false,
+            answered: true,
         },
     ));
     assert!(world.after(Duration::from_secs(1))[0].starts_with("hang up SIP;cause=200"));

@@ -32,6 +32,7 @@ fn notify(tag: &str, cseq: u32, event: &str, state: &str, fragment: &str) -> Str
 fn notified(status: u16, reason: &str, terminated: bool) -> LegEvent {
     let fragment = Bytes::from(format!("SIP/2.0 {status} {reason}"));
     LegEvent::Notified {
+        latest: true,
         status: Some(status),
         reason: reason.to_owned(),
         fragment,
@@ -288,4 +289,77 @@ fn notify_that_a_bye_overtook_is_answered_and_told() {
         }
     ));
     assert_eq!(told[2], ended(Ended::HungUp));
+}
+
+#[test]
+fn the_last_notify_is_still_reported_after_our_own_bye() {
+    let (mut bench, leg, tag, refer) = referring();
+    bench.hear(&answer_to(&refer, 202, "", CONTACT, ""));
+    bench.command(
+        leg,
+        Command::HangUp {
+            headers: Vec::new(),
+        },
+    );
+    let bye = bench.last().clone();
+    bench.hear(&answer_to(&bye, 200, "", "", ""));
+    bench.told();
+    bench.pass(0.9);
+    assert_eq!(bench.told(), [], "the last NOTIFY is awaited");
+    bench.hear(&notify(&tag, 2, "refer", "terminated", "SIP/2.0 200 OK"));
+    let end = ended(Ended::ByeAnswered(200));
+    assert_eq!(bench.told(), [notified(200, "OK", true), end]);
+}
+
+#[test]
+fn our_bye_ends_the_leg_at_once_where_no_result_is_awaited_or_the_dialog_is_gone() {
+    for (told_before, answer) in [(true, 200), (false, 481)] {
+        let (mut bench, leg, tag, refer) = referring();
+        bench.hear(&answer_to(&refer, 202, "", CONTACT, ""));
+        if told_before {
+            bench.hear(&notify(&tag, 2, "refer", "active", "SIP/2.0 200 OK"));
+        }
+        bench.command(
+            leg,
+            Command::HangUp {
+                headers: Vec::new(),
+            },
+        );
+        let bye = bench.last().clone();
+        bench.hear(&answer_to(&bye, answer, "", "", ""));
+        let end = ended(Ended::ByeAnswered(answer));
+        assert_eq!(bench.told().last(), Some(&end));
+    }
+}
+
+#[test]
+fn a_notify_tells_whether_it_is_of_the_latest_refer() {
+    let (mut bench, leg, tag, first) = referring();
+    bench.hear(&answer_to(&first, 202, "", CONTACT, ""));
+    bench.command(
+        leg,
+        Command::Refer {
+            target: Bytes::from(TARGET),
+            headers: Vec::new(),
+        },
+    );
+    let second = bench.last().clone();
+    bench.hear(&answer_to(&second, 202, "", CONTACT, ""));
+    bench.told();
+    let ids = [&first, &second].map(|refer| refer.cseq().unwrap().number);
+    for (id, of_latest) in ids.into_iter().zip([false, true]) {
+        let event = format!("refer;id={id}");
+        bench.hear(&notify(
+            &tag,
+            1 + id,
+            &event,
+            "active",
+            "SIP/2.0 180 Ringing",
+        ));
+        let told = bench.told();
+        let [LegEvent::Notified { latest, .. }] = told[..] else {
+            panic!("{told:?}")
+        };
+        assert_eq!(latest, of_latest);
+    }
 }

@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# Plays the peers of hand-backs, each script of peers/ over UDP and TCP, and asserts what the gateway recorded of the
+# call, read from its admin API. Prints `N passed, N failed`.
+#
+#   sipp-scenarios/peers.sh [PATTERN]   only the scripts whose name contains PATTERN
+#   HANDBACK=path/to/binary             instead of building one;   KEEP=1 keeps logs and configurations
+#   JOBS=N                              so many at the same time; 8 without it
+#
+# A script is a scenario of SIPp with parts (expand.awk). Its comments say how it is run and what must be recorded:
+#   <!-- handback: key=value ... -->
+#     trunk=NAME              the trunk of `trunks` below that calls; generic without it
+#     return=BYE|INVITE       instead of REFER                 complete_after=MS  the agent completes by itself; 200
+#     uri=URI                 the return URI, without blanks   register=no        the context comes in headers
+#     target=NAME             return-targets/NAME takes the return
+#     rtp=echo                the caller is heard: what it hears comes back    transports=udp  only over this one
+#     expect=STATUS[+|-output]  what the customer reads at the end; COMPLETED+output
+#   <!-- record: EXPRESSION -->  of jq, true of the call's record; with the definitions of record.jq; any number of them
+set -euo pipefail
+# shellcheck source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need
+build
+pattern=${1:-}
+jobs=${JOBS:-8}
+
+new_key
+secret=$key_secret hash=$key_hash
+free_port; sip=$port; free_port; api=$port; free_port; admin=$port
+
+cat >"$work/gateway.toml" <<T
+[sip]
+listen = ["udp://127.0.0.1:$sip", "tcp://127.0.0.1:$sip"]
+[media]
+ports = "40000-43999"
+[api]
+listen = "127.0.0.1:$api"
+rate_limit = 1000
+[admin]
+listen = "127.0.0.1:$admin"
+[store]
+url = "sqlite://$work/gateway.db"
+[limits]
+calls = 200
+[handback]
+fallback = ["BYE"]
+T
+
+declare -A account_of address_of
+last=0
+
+# account NAME KEYS: a customer; the trunks that follow are his.
+account() {
+  account=$1
+  printf '[[account]]\nid = "%s"\n%s\n[[account.api_key]]\nid = "%s"\nsecret_hash = '"'%s'"'\n' "$1" "$2" "$1" "$hash" >>"$work/gateway.toml"
+}
+
+# trunk NAME KEYS: a trunk at an address of its own.
+trunk() {
+  last=$((last + 1))
+  account_of[$1]=$account address_of[$1]=127.0.13.$last
+  printf '[[account.trunk]]\nname = "%s"\nallow = ["127.0.13.%s/32"]\n%s\n' "$1" "$last" "$2" >>"$work/gateway.toml"
+}
+
+account main 'return_targets = ["127.0.0.1"]'
+for profile in generic twilio genesys cisco-cube oracle ribbon audiocodes avaya teams asterisk freeswitch; do
+  trunk "$profile" "profile = \"$profile\"
+outbound_auth = { realm = \"sbc-realm\", username = \"gw\", password = \"out-secret\" }"
+done
+trunk dials 'fallback = ["INVITE", "BYE"]'
+trunk ribbon-dials 'profile = "ribbon"
+fallback = ["INVITE", "BYE"]'
+trunk hasty 'refer_timeout = "3s"'
+start_gateway gateway
+
+# plain: XML's entities as what they stand for.
+plain() { sed 's/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g'; }
+
+# words KEY FILE: its value in the script's comments, or nothing.
+words() { sed -n "s/.*<!-- handback:.* $1=\([^ ]*\).*/\1/p" "$2" | plain; }
+
+# recorded ACCOUNT ID: the record of the transfer's last call, once there is one.
+recorded() {
+  local id=$2 found
+  for _ in $(seq 50); do
+    if found=$(curl -sS "http://127.0.0.1:$admin/transfers/$1/$id" | jq -e '[.calls[]? | .record // empty] | last // empty'); then
+      echo "$found"
+      return
+    fi
+    sleep 0.1
+  done
+  echo "there is no record of the call"
+  return 1
+}
+
+# one FILE TRANSPORT PORT...: a script, to its end; what went wrong on standard output.
+one() {
+  local file=$1 transport=$2 own=$3 media=$4 target_port=$5 target_media=$6 name id log trunk account uri target target_pid="" verdict=0
+  name=$(basename "$file" .xml)
+  id="$name-$transport-$own" log="$work/$name.$transport"
+  trunk=$(words trunk "$file"); trunk=${trunk:-generic}
+  account=${account_of[$trunk]}
+  uri=$(words uri "$file"); uri=${uri:-"sip:back@127.0.0.1:$target_port;User-to-User=UUI%2D12345;X-Case=%7b%7D$([ "$transport" = udp ] || echo ";transport=tcp")"}
+  local return after
+  return=$(words return "$file") after=$(words complete_after "$file")
+  if [ "$(words register "$file")" != no ]; then
+    register "$api" "$account" "$secret" "$id" "${return:-REFER}" "$uri" "${after:-200}" "" ||
+      { echo "registration refused"; return 1; }
+  fi
+  awk -v parts="$here/parts" -f "$here/expand.awk" "$file" >"$log.xml"
+  printf 'SEQUENTIAL\n%s;\n' "$id" >"$log.csv"
+  target=$(words target "$file")
+  if [ -n "$target" ]; then
+    (cd "$work" && exec timeout 70 sipp -sf "$here/return-targets/$target.xml" -m 1 -t "${transport:0:1}1" -i 127.0.0.1 -p "$target_port" \
+      -mp "$target_media" -timeout 60 -timeout_error -nostdin -trace_err -error_file "$log.target.errors" \
+      -trace_msg -message_file "$log.target.messages") >"$log.target.screen" 2>&1 </dev/null &
+    target_pid=$!
+    sleep 0.3
+  fi
+  local echoes=()
+  [ "$(words rtp "$file")" != echo ] || echoes=(-rtp_echo)
+  (cd "$work" && timeout 70 sipp -sf "$log.xml" -inf "$log.csv" -m 1 -t "${transport:0:1}1" -i "${address_of[$trunk]}" -p "$own" -mp "$media" \
+    "${echoes[@]}" -timeout 60 -timeout_error -nostdin -trace_err -error_file "$log.errors" -trace_msg -message_file "$log.messages" \
+    "127.0.0.1:$sip") >"$log.screen" 2>&1 </dev/null || { echo "the peer failed"; verdict=1; }
+  if [ -n "$target_pid" ]; then wait "$target_pid" || { echo "the return target failed"; verdict=1; }; fi
+  judge "$file" "$account" "$id" || verdict=1
+  [ $verdict = 0 ] || tail -n 6 "$log.errors" "$log.target.errors" 2>/dev/null || true
+  return $verdict
+}
+
+# judge FILE ACCOUNT ID: whether record and transfer are as the script says.
+judge() {
+  local record expected got verdict=0
+  record=$(recorded "$2" "$3") || { echo "$record"; return 1; }
+  while read -r expected; do
+    jq -e -L "$here" "include \"record\"; $expected" <<<"$record" >/dev/null || { echo "not so: $expected"; verdict=1; }
+  done < <(sed -n 's/^ *<!-- record: \(.*\) -->$/\1/p' "$1" | plain)
+  [ $verdict = 0 ] || jq -c . <<<"$record"
+  expected=$(words expect "$1")
+  got=$(fetch "$api" "$2" "$secret" "$3" | jq -r '.status + (if .outputContext then "+output" else "-output" end)')
+  [ "$got" = "${expected:-COMPLETED+output}" ] || { echo "the API says $got"; verdict=1; }
+  return $verdict
+}
+
+for file in "$here"/peers/*"$pattern"*.xml; do
+  for transport in udp tcp; do
+    only=$(words transports "$file")
+    [ -z "$only" ] || [ "$only" = "$transport" ] || continue
+    while [ "$(jobs -rp | wc -l)" -gt "$jobs" ]; do sleep 0.1; done
+    ports=()
+    for _ in 1 2 3 4; do free_port; ports+=("$port"); done
+    (
+      trap - EXIT
+      result=$work/$(basename "$file" .xml).$transport.result
+      if said=$(one "$file" "$transport" "${ports[@]}"); then echo ok >"$result"; else printf 'FAIL\n%s\n' "$said" >"$result"; fi
+    ) &
+    running+=($!)
+  done
+done
+wait "${running[@]}" || true
+
+passed=0 failed=0
+for result in "$work"/*.result; do
+  name=$(basename "$result" .result)
+  if [ "$(head -n 1 "$result")" = ok ]; then
+    passed=$((passed + 1))
+    echo "ok   ${name##*.} ${name%.*}"
+  else
+    failed=$((failed + 1))
+    echo "FAIL ${name##*.} ${name%.*}"
+    sed '1d; s/^/     /' "$result"
+  fi
+done
+if grep -E ' ERROR |panicked' "$work/gateway.log" | head -5; then :; fi
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
