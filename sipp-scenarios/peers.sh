@@ -11,8 +11,9 @@
 #     trunk=NAME              the trunk of `trunks` below that calls; generic without it
 #     return=BYE|INVITE       instead of REFER                 complete_after=MS  the agent completes by itself; 200
 #     uri=URI                 the return URI, without blanks   register=no        the context comes in headers
-#     target=NAME             return-targets/NAME takes the return
+#     target=NAME             peers/targets/NAME takes the return
 #     rtp=echo                the caller is heard: what it hears comes back    transports=udp  only over this one
+#     log=TEXT                stands in a log line of the call
 #     expect=STATUS[+|-output]  what the customer reads at the end; COMPLETED+output
 #   <!-- record: EXPRESSION -->  of jq, true of the call's record; with the definitions of record.jq; any number of them
 set -euo pipefail
@@ -45,7 +46,7 @@ calls = 200
 fallback = ["BYE"]
 T
 
-declare -A account_of address_of
+declare -A account_of address_of ga_target
 last=0
 
 # account NAME KEYS: a customer; the trunks that follow are his.
@@ -69,7 +70,31 @@ done
 trunk dials 'fallback = ["INVITE", "BYE"]'
 trunk ribbon-dials 'profile = "ribbon"
 fallback = ["INVITE", "BYE"]'
+trunk freeswitch-dials 'profile = "freeswitch"
+fallback = ["INVITE", "BYE"]'
 trunk hasty 'refer_timeout = "3s"'
+trunk twilio-host 'profile = "twilio"
+peer = { refer_to_host = "acme.pstn.twilio.com" }'
+trunk by-nobody 'peer = { referred_by = false }'
+trunk by-caller 'peer = { referred_by = "caller" }'
+trunk by-name 'peer = { referred_by = "<sip:ivr@acme.example>" }'
+trunk passes 'peer = { refer_passes = ["X-Ticket"], bye_passes = ["X-Q*"] }'
+trunk uui-parameter 'peer = { uui = ["refer_to_parameter"] }'
+trunk slow-bye 'peer = { bye_after_ms = 3000 }'
+trunk mute 'peer = { notifies = "never", first_notify_ms = 1000 }'
+trunk tel 'tel_host = "sbc.acme.example"'
+account ga-refer 'return_transfer_type = "REFER"
+return_uri = "sip:back@127.0.0.1:9;x=%41"'
+trunk ga-refer 'header_transfers = true'
+account ga-bye ''
+trunk ga-bye 'header_transfers = true'
+for transport in udp tcp; do
+  free_port; ga_target[$transport]=$port
+  account "ga-invite-$transport" "return_transfer_type = \"INVITE\"
+return_uri = \"sip:back@127.0.0.1:$port;transport=$transport\"
+return_targets = [\"127.0.0.1\"]"
+  trunk "ga-invite-$transport" 'header_transfers = true'
+done
 start_gateway gateway
 
 # plain: XML's entities as what they stand for.
@@ -78,11 +103,18 @@ plain() { sed 's/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g'; }
 # words KEY FILE: its value in the script's comments, or nothing.
 words() { sed -n "s/.*<!-- handback:.* $1=\([^ ]*\).*/\1/p" "$2" | plain; }
 
+expand() { awk -v parts="$here/parts" -f "$here/expand.awk" "$1"; }
+
+# brought ACCOUNT CALL_ID: the id of the transfer that a call brought in its headers.
+brought() {
+  curl -sS "http://127.0.0.1:$admin/records?account=$1" | jq -r --arg id "$2" '.records[] | select(.record.sipCallId == $id) | .transfer'
+}
+
 # recorded ACCOUNT ID: the record of the transfer's last call, once there is one.
 recorded() {
-  local id=$2 found
+  local found
   for _ in $(seq 50); do
-    if found=$(curl -sS "http://127.0.0.1:$admin/transfers/$1/$id" | jq -e '[.calls[]? | .record // empty] | last // empty'); then
+    if found=$(curl -sS "http://127.0.0.1:$admin/transfers/$1/$2" | jq -e '[.calls[]? | .record // empty] | last // empty'); then
       echo "$found"
       return
     fi
@@ -98,6 +130,7 @@ one() {
   name=$(basename "$file" .xml)
   id="$name-$transport-$own" log="$work/$name.$transport"
   trunk=$(words trunk "$file"); trunk=${trunk:-generic}
+  if [ "$trunk" = ga-invite ]; then trunk=ga-invite-$transport target_port=${ga_target[$transport]}; fi
   account=${account_of[$trunk]}
   uri=$(words uri "$file"); uri=${uri:-"sip:back@127.0.0.1:$target_port;User-to-User=UUI%2D12345;X-Case=%7b%7D$([ "$transport" = udp ] || echo ";transport=tcp")"}
   local return after
@@ -106,11 +139,12 @@ one() {
     register "$api" "$account" "$secret" "$id" "${return:-REFER}" "$uri" "${after:-200}" "" ||
       { echo "registration refused"; return 1; }
   fi
-  awk -v parts="$here/parts" -f "$here/expand.awk" "$file" >"$log.xml"
+  expand "$file" >"$log.xml"
   printf 'SEQUENTIAL\n%s;\n' "$id" >"$log.csv"
   target=$(words target "$file")
   if [ -n "$target" ]; then
-    (cd "$work" && exec timeout 70 sipp -sf "$here/return-targets/$target.xml" -m 1 -t "${transport:0:1}1" -i 127.0.0.1 -p "$target_port" \
+    expand "$here/peers/targets/$target.xml" >"$log.target.xml"
+    (cd "$work" && exec timeout 70 sipp -sf "$log.target.xml" -m 1 -t "${transport:0:1}1" -i 127.0.0.1 -p "$target_port" \
       -mp "$target_media" -timeout 60 -timeout_error -nostdin -trace_err -error_file "$log.target.errors" \
       -trace_msg -message_file "$log.target.messages") >"$log.target.screen" 2>&1 </dev/null &
     target_pid=$!
@@ -122,6 +156,10 @@ one() {
     "${echoes[@]}" -timeout 60 -timeout_error -nostdin -trace_err -error_file "$log.errors" -trace_msg -message_file "$log.messages" \
     "127.0.0.1:$sip") >"$log.screen" 2>&1 </dev/null || { echo "the peer failed"; verdict=1; }
   if [ -n "$target_pid" ]; then wait "$target_pid" || { echo "the return target failed"; verdict=1; }; fi
+  if [ "$(words register "$file")" = no ]; then
+    sleep 0.3
+    id=$(brought "$account" "$(sed -n 's/^Call-ID: *\([^ \r]*\).*/\1/p' "$log.messages" | head -n 1)")
+  fi
   judge "$file" "$account" "$id" || verdict=1
   [ $verdict = 0 ] || tail -n 6 "$log.errors" "$log.target.errors" 2>/dev/null || true
   return $verdict
@@ -135,11 +173,24 @@ judge() {
     jq -e -L "$here" "include \"record\"; $expected" <<<"$record" >/dev/null || { echo "not so: $expected"; verdict=1; }
   done < <(sed -n 's/^ *<!-- record: \(.*\) -->$/\1/p' "$1" | plain)
   [ $verdict = 0 ] || jq -c . <<<"$record"
+  expected=$(words log "$1")
+  if [ -n "$expected" ] && ! grep -F "transfer=\"$3\"" "$work/gateway.log" | grep -qF "$expected"; then
+    echo "no log line of the call has $expected"; verdict=1
+  fi
   expected=$(words expect "$1")
   got=$(fetch "$api" "$2" "$secret" "$3" | jq -r '.status + (if .outputContext then "+output" else "-output" end)')
   [ "$got" = "${expected:-COMPLETED+output}" ] || { echo "the API says $got"; verdict=1; }
   return $verdict
 }
+
+# A telephone number is refused where no trunk of the account calls it.
+if [ -z "$pattern" ]; then
+  if register "$api" ga-bye "$secret" refused REFER tel:+15550100 "" "" 2>/dev/null; then
+    printf 'FAIL\nthe API took a tel URI\n' >"$work/tel_uri_is_refused_at_registration.http.result"
+  else
+    echo ok >"$work/tel_uri_is_refused_at_registration.http.result"
+  fi
+fi
 
 for file in "$here"/peers/*"$pattern"*.xml; do
   for transport in udp tcp; do

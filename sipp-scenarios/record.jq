@@ -5,7 +5,7 @@ def steps: [.steps[]? | "\(.method) \(.result)" + (if .status then " \(.status)"
 # The statuses of the sipfrags of all steps.
 def fragments: [.steps[]?.fragments[]?.status];
 # Milliseconds from one moment to the first later one, by what they say.
-def between($first; $second):
-  (.timeline | map(select(.what | startswith($first))) | first | .atMs) as $from
-  | (.timeline | map(select((.what | startswith($second)) and .atMs >= $from)) | first | .atMs) - $from;
+def between($from_here; $to_here):
+  (.timeline | map(select(.what | startswith($from_here))) | first | .atMs) as $from
+  | (.timeline | map(select((.what | startswith($to_here)) and .atMs >= $from)) | first | .atMs) - $from;
 def happened($what): any(.timeline[]; .what | startswith($what));

@@ -34,7 +34,7 @@ pub use formed::{FormedRequest, form_request};
 pub use ping::{Ping, PingId};
 pub use reason::reason_header;
 pub use sip_message::tel_as_sip;
-pub use target::embed_headers;
+pub use target::{add_parameters, at_host, embed_headers};
 pub use transaction::Timers;
 pub use vocabulary::{
     Body, Caller, Command, Header, Input, Invitation, LegEvent, LegId, Output, Place, ReasonValue,

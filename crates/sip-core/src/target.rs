@@ -23,6 +23,45 @@ pub fn embed_headers(uri: &Bytes, headers: &[(String, String)], most: usize) -> 
     (text.into(), 0)
 }
 
+/// Adds parameters to a SIP URI behind its own and before its headers, each escaped, as [`embed_headers`] does.
+#[must_use]
+pub fn add_parameters(uri: &Bytes, parameters: &[(String, String)], most: usize) -> (Bytes, usize) {
+    let user_end = first_of(uri, b"@").unwrap_or(0);
+    let end = first_of(&uri[user_end..], b"?").map_or(uri.len(), |at| user_end + at);
+    let mut added = String::new();
+    for (index, (name, value)) in parameters.iter().enumerate() {
+        let parameter = format!(";{}={}", escaped(name), escaped(value));
+        if uri.len() + added.len() + parameter.len() >= most {
+            return (spliced(uri, end, &added), parameters.len() - index);
+        }
+        added.push_str(&parameter);
+    }
+    (spliced(uri, end, &added), 0)
+}
+
+fn spliced(uri: &Bytes, at: usize, added: &str) -> Bytes {
+    [&uri[..at], added.as_bytes(), &uri[at..]].concat().into()
+}
+
+/// The same SIP URI at another host: only host and port are replaced, every other byte stays.
+#[must_use]
+pub fn at_host(uri: &Bytes, host: &str) -> Bytes {
+    let Some(colon) = first_of(uri, b":") else {
+        return uri.clone();
+    };
+    let rest = colon + 1;
+    // `@` stands unescaped only behind the user part, `;` and `?` never in the host (RFC 3261 §25.1).
+    let start = first_of(&uri[rest..], b"@").map_or(rest, |at| rest + at + 1);
+    let end = first_of(&uri[start..], b";?").map_or(uri.len(), |at| start + at);
+    [&uri[..start], host.as_bytes(), &uri[end..]]
+        .concat()
+        .into()
+}
+
+fn first_of(text: &[u8], any: &[u8]) -> Option<usize> {
+    text.iter().position(|byte| any.contains(byte))
+}
+
 /// Everything but RFC 3261's `unreserved` is escaped: what else a header may hold in a URI is read
 /// differently by different peers.
 fn escaped(text: &str) -> String {
@@ -57,6 +96,36 @@ mod tests {
             embedded("sip:q@sbc;x=%41", &headers, 1024).0,
             "sip:q@sbc;x=%41?X-GA-extConId=a%20b%26c%3Dd%3Fe&X-GA-transfer=AGENT"
         );
+    }
+
+    #[test]
+    fn parameters_stand_behind_those_of_the_uri_and_before_its_headers() {
+        let uri = Bytes::from_static(b"sip:a?b@c;x=%41?X-A=1");
+        let added = [("User-to-User".to_owned(), "00;encoding=hex".to_owned())];
+        let expected = "sip:a?b@c;x=%41;User-to-User=00%3Bencoding%3Dhex?X-A=1";
+        assert_eq!(
+            add_parameters(&uri, &added, 1024),
+            (Bytes::from(expected), 0)
+        );
+        assert_eq!(add_parameters(&uri, &added, 30), (uri, 1));
+    }
+
+    #[test]
+    fn only_host_and_port_of_the_uri_are_replaced() {
+        for (uri, moved) in [
+            (
+                "sip:q%2D1@a.example:5070;x=%41?X-A=%20",
+                "sip:q%2D1@b:5060;x=%41?X-A=%20",
+            ),
+            (
+                "sips:user;a=b?c:pw@[2001:db8::1]:5061",
+                "sips:user;a=b?c:pw@b:5060",
+            ),
+            ("sip:a.example", "sip:b:5060"),
+        ] {
+            let uri = Bytes::from_static(uri.as_bytes());
+            assert_eq!(at_host(&uri, "b:5060"), moved.as_bytes());
+        }
     }
 
     #[test]

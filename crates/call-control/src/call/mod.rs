@@ -51,8 +51,6 @@ pub struct Facts {
     pub allow_refer: bool,
     /// The INVITE's Max-Forwards.
     pub max_forwards: u8,
-    /// The name-addr by which we call ourselves in Referred-By and Warning.
-    pub own_identity: Bytes,
     /// The From name-addr of a returned call: the caller's identity.
     pub caller_identity: Bytes,
     /// Header fields of the INVITE that a returned call carries on (P-Asserted-Identity).
@@ -63,8 +61,12 @@ pub struct Facts {
     pub on_bye: Vec<Header>,
     /// Header fields embedded in the URI of a Refer-To.
     pub in_refer_to: Vec<(String, String)>,
-    /// Whether a REFER says by whom (RFC 3892).
-    pub refers_by_name: bool,
+    /// Parameters of the URI of a Refer-To, behind its own.
+    pub refer_to_parameters: Vec<(String, String)>,
+    /// The host of the URI of a Refer-To; none: as in the return URI.
+    pub refer_to_host: Option<String>,
+    /// What a REFER says of who sends it (RFC 3892).
+    pub referred_by: Option<Bytes>,
     /// The transfer that the INVITE itself brought, in its headers: it is registered before it is claimed.
     pub brought: Option<Box<NewTransfer>>,
     /// The host that telephone numbers are called at; without one, tel URIs cannot be.

@@ -305,6 +305,7 @@ fn api_key(section: &mut Section<'_>) -> ApiKey {
 fn trunk(section: &mut Section<'_>) -> Trunk {
     let outbound_proxy = section.optional("outbound_proxy");
     let fallback: Vec<Step> = section.words("fallback", &[]);
+    let profile = profile(section);
     let trunk = Trunk {
         name: section.required("name"),
         allow: section.words("allow", &[]),
@@ -314,7 +315,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         options_interval: options_interval(section, outbound_proxy.is_some()),
         outbound_proxy,
         outbound_auth: section.table("outbound_auth", outbound_auth),
-        profile: section.word("profile", Profile::generic()),
+        profile,
         fallback: Some(fallback).filter(|steps| !steps.is_empty()),
         header_transfers: section.flag("header_transfers", false),
         tel_host: section.optional("tel_host"),
@@ -349,6 +350,19 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         (None | Some(_), Require::Any) | (Some(_), Require::All) => {}
     }
     trunk
+}
+
+/// What the trunk's make does at a hand-back, with the trunk's own keys over it.
+fn profile(section: &mut Section<'_>) -> Profile {
+    let made: Profile = section.word("profile", Profile::generic());
+    let keys = section.any_table("peer");
+    if keys.is_empty() {
+        return made;
+    }
+    Profile::with(&made.name, &keys).unwrap_or_else(|problem| {
+        section.error("peer", problem);
+        made
+    })
 }
 
 /// Keys that are fixed now, so that a file that sets them says so instead of being half obeyed.

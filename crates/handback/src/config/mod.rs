@@ -21,7 +21,7 @@ use std::{fmt, fs};
 
 use toml::Table;
 
-pub use profile::{Bye, Notifies, Profile, Refer, UuiEncoding, UuiPlace};
+pub use profile::{Bye, Notifies, Profile, Refer, ReferredBy, UuiEncoding, UuiPlace};
 pub use types::{
     Account, Admin, Agent, AnswerWhen, Api, ApiKey, AudioHook, ClientCertificate, Codec,
     ComfortPrompt, Config, Credentials, Digest, DigestAlgorithm, Handback, HookProtocol, Limits,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Table;
 
+use super::checks::is_host_and_port;
+
 const PROFILES: &str = include_str!("../../../../config/profiles.toml");
 const GENERIC: &str = "generic";
 
@@ -17,20 +19,91 @@ pub struct Profile {
     pub name: String,
     /// Who ends the call after a REFER that worked.
     pub bye: Bye,
+    #[serde(default)]
+    bye_after_ms: Option<u64>,
     bye_patience_ms: u64,
     /// Whether NOTIFYs follow an accepted REFER.
     pub notifies: Notifies,
     first_notify_ms: u64,
     /// When REFER is tried.
     pub refer: Refer,
-    /// Whether REFER carries Referred-By.
-    pub referred_by: bool,
+    /// What Referred-By says.
+    pub referred_by: ReferredBy,
+    refer_to_host: Host,
     /// Where the call's User-to-User goes on.
     pub uui: Vec<UuiPlace>,
     /// How it is written there.
     pub uui_encoding: UuiEncoding,
     /// Names of the caller's header fields that an INVITE return carries on; `*` ends a prefix.
     pub passes: Vec<String>,
+    /// The same for REFER.
+    pub refer_passes: Vec<String>,
+    /// The same for the BYE that hands back.
+    pub bye_passes: Vec<String>,
+}
+
+/// What Referred-By says: `true`, `false`, `"caller"`, or a name-addr of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "FlagOrText")]
+pub enum ReferredBy {
+    /// There is none.
+    Nobody,
+    /// The URI that was called, at our host.
+    Ourselves,
+    /// The caller, at our host.
+    Caller,
+    /// This name-addr.
+    Named(String),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FlagOrText {
+    Flag(bool),
+    Text(String),
+}
+
+impl TryFrom<FlagOrText> for ReferredBy {
+    type Error = String;
+
+    fn try_from(from: FlagOrText) -> Result<Self, String> {
+        match from {
+            FlagOrText::Flag(false) => Ok(Self::Nobody),
+            FlagOrText::Flag(true) => Ok(Self::Ourselves),
+            FlagOrText::Text(text) if text == "caller" => Ok(Self::Caller),
+            FlagOrText::Text(text) => {
+                let uri = text
+                    .strip_prefix('<')
+                    .and_then(|text| text.strip_suffix('>'));
+                if uri.is_some_and(|uri| sip_message::Uri::parse(uri.as_bytes()).is_ok()) {
+                    Ok(Self::Named(text))
+                } else {
+                    Err(format!(
+                        "referred_by: {text:?} is none of true, false, \"caller\", \"<sip:...>\""
+                    ))
+                }
+            }
+        }
+    }
+}
+
+/// A host with or without a port; the empty text is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Host(Option<String>);
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() {
+            Ok(Self(None))
+        } else if is_host_and_port(&text) {
+            Ok(Self(Some(text)))
+        } else {
+            Err(format!("refer_to_host: {text:?} is not host or host:port"))
+        }
+    }
 }
 
 /// Who ends the call after a REFER that worked.
@@ -71,8 +144,10 @@ pub enum Refer {
 pub enum UuiPlace {
     /// A header of the REFER.
     Refer,
-    /// Embedded in the Refer-To URI.
+    /// A header embedded in the Refer-To URI.
     ReferTo,
+    /// A parameter of the Refer-To URI.
+    ReferToParameter,
     /// A header of the BYE.
     Bye,
     /// A header of the INVITE.
@@ -90,6 +165,18 @@ pub enum UuiEncoding {
 }
 
 impl Profile {
+    /// From the final NOTIFY to our BYE, where it is not as usual.
+    #[must_use]
+    pub fn bye_after(&self) -> Option<Duration> {
+        self.bye_after_ms.map(Duration::from_millis)
+    }
+
+    /// The host of the Refer-To URI; none: that of the return URI.
+    #[must_use]
+    pub fn refer_to_host(&self) -> Option<String> {
+        self.refer_to_host.0.clone()
+    }
+
     /// How long a peer that ends the call itself is waited for.
     #[must_use]
     pub const fn bye_patience(&self) -> Duration {
@@ -104,6 +191,11 @@ impl Profile {
 
     /// The profile of a name; the text says which there are.
     pub(super) fn find(name: &str) -> Result<Self, String> {
+        Self::with(name, &Table::new())
+    }
+
+    /// The profile of a name, but for the keys that a trunk has of its own.
+    pub(super) fn with(name: &str, keys: &Table) -> Result<Self, String> {
         let all: Table = PROFILES.parse().map_err(|error| format!("{error}"))?;
         let Some(own) = all.get(name).and_then(toml::Value::as_table) else {
             let names: Vec<&str> = all.keys().map(String::as_str).collect();
@@ -112,7 +204,8 @@ impl Profile {
         let generic = all.get(GENERIC).and_then(toml::Value::as_table);
         let mut table = generic.cloned().unwrap_or_default();
         table.extend(own.clone());
-        let profile: Self = table.try_into().map_err(|error| format!("{error}"))?;
+        table.extend(keys.clone());
+        let profile: Self = table.try_into().map_err(|error| problem(&error))?;
         Ok(Self {
             name: name.to_owned(),
             ..profile
@@ -124,16 +217,25 @@ impl Profile {
         Self::find(GENERIC).unwrap_or_else(|_| Self {
             name: GENERIC.to_owned(),
             bye: Bye::Ours,
+            bye_after_ms: None,
             bye_patience_ms: 32_000,
             notifies: Notifies::Always,
             first_notify_ms: 5_000,
             refer: Refer::Allowed,
-            referred_by: true,
+            referred_by: ReferredBy::Ourselves,
+            refer_to_host: Host(None),
             uui: vec![UuiPlace::Invite],
             uui_encoding: UuiEncoding::AsIs,
             passes: vec!["P-Asserted-Identity".to_owned()],
+            refer_passes: Vec::new(),
+            bye_passes: Vec::new(),
         })
     }
+}
+
+/// An error of TOML on one line.
+fn problem(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -167,6 +269,29 @@ mod tests {
         let (generic, twilio) = (Profile::generic(), Profile::find("twilio").unwrap());
         assert_eq!((generic.bye, twilio.bye), (Bye::Ours, Bye::AtOnce));
         assert_eq!(generic.passes, twilio.passes);
+    }
+
+    #[test]
+    fn trunk_differs_from_its_profile_key_by_key() {
+        let with = |keys: &str| Profile::with("genesys", &keys.parse().unwrap());
+        let own = with("referred_by = \"caller\"\nrefer_to_host = \"sbc:5070\"\nbye_after_ms = 0")
+            .unwrap();
+        assert_eq!(own.referred_by, ReferredBy::Caller);
+        assert_eq!(own.refer_to_host().as_deref(), Some("sbc:5070"));
+        assert_eq!(own.bye_after(), Some(Duration::ZERO));
+        assert_eq!(own.uui_encoding, UuiEncoding::Hex);
+        let named = with("referred_by = \"<sip:ivr@acme.example>\"").unwrap();
+        let name_addr = "<sip:ivr@acme.example>".to_owned();
+        assert_eq!(named.referred_by, ReferredBy::Named(name_addr));
+        for (keys, problem) in [
+            ("referred_by = \"ivr\"", "\"ivr\""),
+            ("refer_to_host = \"a b\"", "refer_to_host"),
+            ("by = 1", "unknown field `by`"),
+            ("bye = \"ourz\"", "ourz"),
+        ] {
+            let error = with(keys).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

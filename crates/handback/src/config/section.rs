@@ -377,6 +377,20 @@ impl<'a> Section<'a> {
         value
     }
 
+    /// A table whose keys are somebody else's.
+    pub(super) fn any_table(&mut self, key: &str) -> Table {
+        let table = match self.take(key) {
+            Some(Value::Table(table)) => table,
+            Some(other) => {
+                self.wrong_type(key, "a table", &other);
+                Table::new()
+            }
+            None => Table::new(),
+        };
+        self.resolve(key, table.clone());
+        table
+    }
+
     /// A list of tables below this one, each read by `read`.
     pub(super) fn tables<T>(
         &mut self,

@@ -675,6 +675,14 @@ fn trunk_is_told_what_its_kind_does_and_may_say_otherwise() {
         problem.starts_with("account[0].trunk[0].profile: \"acme\" is none of"),
         "{problem}"
     );
+    let own = trunk("profile = \"twilio\"\npeer = { refer_to_host = \"sbc\" }");
+    assert_eq!(own.profile.refer_to_host().as_deref(), Some("sbc"));
+    assert_eq!(own.profile.bye, Bye::AtOnce);
+    let problem = only_error(&account("allow = [\"::1\"]\npeer = { bye = 7 }"));
+    assert!(
+        problem.starts_with("account[0].trunk[0].peer: "),
+        "{problem}"
+    );
     let problem = only_error(&account("allow = [\"::1\"]\ntel_host = \"a b\""));
     assert!(
         problem.starts_with("account[0].trunk[0].tel_host: "),

@@ -265,7 +265,10 @@ fn policy(config: &Config, account: &config::Account, trunk: &config::Trunk) -> 
         refer_always: trunk.refer == Some(ReferPolicy::Always)
             || (trunk.refer.is_none() && trunk.profile.refer == Refer::Always),
         refer_timeout: trunk.refer_timeout.unwrap_or(handback.refer_timeout),
-        refer_bye_after: handback.refer_bye_after,
+        refer_bye_after: trunk
+            .profile
+            .bye_after()
+            .unwrap_or(handback.refer_bye_after),
         peer: peer(&trunk.profile),
         hand_back_timeout: CHAIN_WITHIN,
         invite_timeout: trunk.invite_timeout.unwrap_or(handback.invite_timeout),

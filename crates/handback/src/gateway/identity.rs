@@ -7,6 +7,7 @@ use sip_core::{Caller, Invitation};
 
 use super::live_calls::Snapshot;
 use super::told;
+use crate::config::ReferredBy;
 
 /// A new id of ours for a call: 16 hexadecimal digits.
 pub(super) fn new_call_id() -> String {
@@ -19,11 +20,21 @@ pub(super) fn session_id() -> u64 {
 }
 
 /// Our own name-addr, with the user part that was called.
-pub(super) fn own(host: &str, caller: &Caller) -> Bytes {
+fn own(host: &str, caller: &Caller) -> Bytes {
     let called = sip_message::Uri::parse(&caller.to_uri).ok();
     let user = called.as_ref().and_then(|uri| uri.user());
     let user = user.map_or_else(|| "handback".into(), String::from_utf8_lossy);
     format!("<sip:{user}@{host}>").into()
+}
+
+/// Referred-By (RFC 3892), as the peer's profile wants it.
+pub(super) fn referred_by(by: &ReferredBy, host: &str, of: &Caller) -> Option<Bytes> {
+    match by {
+        ReferredBy::Nobody => None,
+        ReferredBy::Ourselves => Some(own(host, of)),
+        ReferredBy::Caller => Some(caller(host, of)),
+        ReferredBy::Named(name_addr) => Some(name_addr.clone().into()),
+    }
 }
 
 /// The From of a returned call: the caller's display name and user part at our host.

@@ -23,12 +23,15 @@ pub(super) struct Outward {
     pub(super) on_refer: Vec<Header>,
     pub(super) on_bye: Vec<Header>,
     pub(super) in_refer_to: Vec<(String, String)>,
+    pub(super) refer_to_parameters: Vec<(String, String)>,
 }
 
 impl Outward {
     pub(super) fn of(invitation: &Invitation, profile: &Profile) -> Self {
         let mut outward = Self {
             on_invite: passed(invitation, &profile.passes),
+            on_refer: passed(invitation, &profile.refer_passes),
+            on_bye: passed(invitation, &profile.bye_passes),
             ..Self::default()
         };
         let Some(uui) = value(invitation, UUI).map(|uui| encoded(&uui, profile.uui_encoding))
@@ -42,6 +45,11 @@ impl Outward {
                 UuiPlace::Refer => outward.on_refer.push(header),
                 UuiPlace::Bye => outward.on_bye.push(header),
                 UuiPlace::ReferTo => outward.in_refer_to.push((UUI.to_owned(), uui.clone())),
+                UuiPlace::ReferToParameter => {
+                    outward
+                        .refer_to_parameters
+                        .push((UUI.to_owned(), uui.clone()));
+                }
             }
         }
         outward

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use sip_core::{Header, embed_headers};
+use sip_core::{Header, add_parameters, at_host, embed_headers};
 
 use super::super::Call;
 use crate::transfer::{OutputContext, TransferType, Variables};
@@ -13,13 +13,22 @@ const LONGEST_TARGET: usize = 1024;
 const MOST_HEADERS: usize = 64;
 
 impl Call {
-    /// The Refer-To URI: the return URI byte for byte, behind it what the call and its result add.
+    /// The Refer-To URI: the return URI byte for byte, at the host where the trunk wants it, behind it what the
+    /// call and its result add.
     pub(super) fn refer_target(&self, uri: &Bytes) -> Bytes {
-        let (uri, _) = embed_headers(uri, &self.facts.in_refer_to, LONGEST_TARGET);
+        let facts = &self.facts;
+        let uri = match &facts.refer_to_host {
+            Some(host) => at_host(uri, host),
+            None => uri.clone(),
+        };
+        let (uri, unfit) = add_parameters(&uri, &facts.refer_to_parameters, LONGEST_TARGET);
+        let (uri, more) = embed_headers(&uri, &facts.in_refer_to, LONGEST_TARGET);
         let (uri, dropped) = embed_headers(&uri, &self.returned_context(), LONGEST_TARGET);
-        if dropped > 0 {
+        let uui = unfit + more;
+        if uui + dropped > 0 {
             tracing::warn!(
                 dropped,
+                uui,
                 "variables do not fit into Refer-To and are left out"
             );
         }

@@ -77,9 +77,8 @@ impl Call {
         }
         self.stop_agent_unless_needed();
         let mut headers = vec![self.transfer_header()];
-        if self.facts.refers_by_name {
-            let by = Header::new("Referred-By", self.facts.own_identity.clone());
-            headers.insert(0, by);
+        if let Some(by) = &self.facts.referred_by {
+            headers.insert(0, Header::new("Referred-By", by.clone()));
         }
         headers.extend(self.facts.on_refer.iter().cloned());
         let target = self.refer_target(target);
