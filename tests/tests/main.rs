@@ -9,6 +9,7 @@
 )]
 
 mod agent_leaves_no_caller_alone;
+mod attacks_on_a_call_change_nothing;
 mod audio_is_heard_without_a_gap;
 mod bad_arrival_gets_its_status;
 mod call_brings_its_context_in_headers;
@@ -18,6 +19,7 @@ mod call_is_handed_back_by_refer;
 mod caller_may_hang_up_at_any_moment;
 mod digest_trunk_proves_who_it_is;
 mod full_or_leaving_gateway_takes_no_call;
+mod hosts_in_a_dialog_are_found_by_dns;
 mod keys_reach_the_result;
 mod nothing_is_left_after_the_calls;
 mod promise_outlives_the_process;

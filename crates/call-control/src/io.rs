@@ -156,6 +156,8 @@ pub struct Hop {
     pub flow: Flow,
     /// A Route value, where the hop is an outbound proxy.
     pub route: Option<Bytes>,
+    /// It did not answer a short while ago: it is not waited for as long as usual.
+    pub doubtful: bool,
 }
 
 /// What a call wants done.

@@ -31,8 +31,19 @@ pub(crate) struct Dialog {
     remote_party: Bytes,
     remote_target: Bytes,
     routes: Vec<Bytes>,
+    named: Option<Named>,
     local_cseq: u32,
     remote_cseq: Option<u32>,
+}
+
+/// A next hop that is a host by name, RFC 3263.
+#[derive(Clone, Debug)]
+struct Named {
+    uri: Bytes,
+    /// The shell has been asked where it is.
+    asked: bool,
+    /// Where it is, the best path first.
+    flows: Vec<Flow>,
 }
 
 impl Dialog {
@@ -48,7 +59,7 @@ impl Dialog {
         // Without a Contact, as RFC 2543 had it, the peer is reached at its From.
         let contact_of_peer = request.contact().ok().flatten();
         let target = contact_of_peer.as_ref().unwrap_or(&from);
-        Some(Self {
+        let dialog = Self {
             call_id: shared(request, HeaderName::CallId)?,
             local_tag: tag.clone(),
             remote_tag: tag_of(&from),
@@ -58,9 +69,11 @@ impl Dialog {
             remote_party: from.as_bytes().clone(),
             remote_target: target.uri().as_bytes().clone(),
             routes: request.values(HeaderName::RecordRoute).map(owned).collect(),
+            named: None,
             local_cseq: 0,
             remote_cseq: request.cseq().ok().map(|cseq| cseq.number),
-        })
+        };
+        Some(dialog.naming())
     }
 
     /// The dialog that a response to our request makes, RFC 3261 §12.1.2.
@@ -91,10 +104,11 @@ impl Dialog {
             remote_party: to.as_bytes().clone(),
             remote_target: target,
             routes,
+            named: None,
             local_cseq: request.cseq().ok()?.number,
             remote_cseq: None,
         };
-        Some(dialog.past_other_hosts())
+        Some(dialog.past_other_hosts().naming())
     }
 
     /// The connection that the INVITE went over leads to the next hop only if that is the same host:
@@ -126,6 +140,7 @@ impl Dialog {
     pub(crate) fn refresh(&mut self, message: &Message) {
         if let Ok(Some(contact)) = message.contact() {
             self.remote_target = contact.uri().as_bytes().clone();
+            self.name_next_hop();
         }
     }
 
@@ -135,6 +150,7 @@ impl Dialog {
         self.routes = other.routes;
         self.remote_target = other.remote_target;
         self.remote_party = other.remote_party;
+        self.name_next_hop();
     }
 
     /// Requests of ours have been sent in the dialog up to this number.
@@ -200,8 +216,78 @@ impl Dialog {
         }
     }
 
-    /// The flow of our next request: the dialog's own connection, else the address that the next
-    /// hop names literally, else where its messages came from.
+    fn naming(mut self) -> Self {
+        self.name_next_hop();
+        self
+    }
+
+    /// Notes whether the next hop is a host by name, and forgets where another one was.
+    fn name_next_hop(&mut self) {
+        let name = self.next_hop().filter(|hop| hop.host_ip().is_none());
+        let uri = name.map(|hop| hop.as_bytes().clone());
+        if self.named.as_ref().map(|named| &named.uri) != uri.as_ref() {
+            self.named = uri.map(|uri| Named {
+                uri,
+                asked: false,
+                flows: Vec::new(),
+            });
+        }
+    }
+
+    /// The next hop's URI, where the shell has not been asked yet where that host is.
+    pub(crate) fn ask(&mut self) -> Option<Bytes> {
+        let named = self.named.as_mut().filter(|named| !named.asked)?;
+        named.asked = true;
+        Some(named.uri.clone())
+    }
+
+    /// Takes where the host of a next hop is; `false`: that is not the next hop. A host that has the
+    /// address that the dialog has been with is still reached there: another address of its name may
+    /// be another machine, which does not know the dialog.
+    pub(crate) fn locate(&mut self, uri: &Bytes, flows: Vec<Flow>, placed: bool) -> bool {
+        let base = self.flow;
+        let Some(named) = self.named.as_mut().filter(|named| named.uri == *uri) else {
+            return false;
+        };
+        named.flows = flows
+            .into_iter()
+            .filter(|flow| reachable(flow.remote.ip(), base))
+            .map(|flow| Flow {
+                local: base.local,
+                ..flow.unconnected()
+            })
+            .collect();
+        let is_same = |flow: &Flow| flow.remote.ip() == base.remote.ip();
+        named.flows.sort_by_key(|flow| !is_same(flow));
+        // The connection of our INVITE leads to a proxy that did not record its route.
+        if placed && named.flows.first().is_some_and(|first| !is_same(first)) {
+            self.flow = self.flow.unconnected();
+        }
+        true
+    }
+
+    /// A path on which a request could not be sent is not tried again where the next hop has others;
+    /// the next one, RFC 3263 §4.3.
+    pub(crate) fn past(&mut self, failed: Flow) -> Option<Flow> {
+        let named = self.named.as_mut()?;
+        let before = named.flows.len();
+        let is_it =
+            |flow: &Flow| (flow.transport, flow.remote) == (failed.transport, failed.remote);
+        named.flows.retain(|flow| !is_it(flow));
+        let left = named.flows.first().copied();
+        left.filter(|_| named.flows.len() < before)
+    }
+
+    /// Whether the host of the next hop was found at an address.
+    pub(crate) fn is_located_at(&self, ip: IpAddr) -> bool {
+        let flows = self.named.iter().flat_map(|named| &named.flows);
+        flows
+            .map(|flow| flow.remote.ip().to_canonical())
+            .any(|known| known == ip.to_canonical())
+    }
+
+    /// The flow of our next request: the dialog's own connection, else the address of the next hop,
+    /// else where its messages came from.
     pub(crate) fn next_flow(&self) -> Flow {
         if self.flow.connection.is_some() {
             return self.flow;
@@ -212,7 +298,12 @@ impl Dialog {
     /// The flow of our next request if the dialog's connection is gone.
     pub(crate) fn flow_without_connection(&self) -> Flow {
         let flow = self.flow.unconnected();
-        self.next_hop().map_or(flow, |hop| toward(flow, &hop))
+        let found = self.named.as_ref().and_then(|named| named.flows.first());
+        match (found, self.next_hop()) {
+            (Some(found), _) => *found,
+            (None, Some(hop)) => toward(flow, &hop),
+            (None, None) => flow,
+        }
     }
 
     /// The connection is no more: the next request opens one to the next hop.

@@ -1,5 +1,7 @@
 //! OPTIONS of ours outside every dialog: whether a peer is there, RFC 3261 §11.1.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sip_message::{Builder, Message, Method};
 use timebase::Now;
@@ -22,14 +24,20 @@ pub struct Ping {
     pub flow: Flow,
     /// The Request-URI.
     pub uri: Bytes,
+    /// How long no answer at all is waited for: timer F, where it is to be shorter than 64·T1.
+    pub patience: Option<Duration>,
 }
 
 /// Sends the request; [`Output::Pinged`] follows in any case.
 pub(crate) fn send(now: Now, stack: &mut Stack, ping: &Ping) {
     let request = options(stack, ping);
     let purpose = Purpose::Ping(ping.id);
-    if stack.send(now, ping.flow, request, purpose, None).is_none() {
-        answered(stack, ping.id, 503);
+    match stack.send(now, ping.flow, request, purpose, None) {
+        Some(tx) => {
+            let patience = ping.patience.into_iter();
+            patience.for_each(|patience| stack.table.limit_silence(now, tx, patience));
+        }
+        None => answered(stack, ping.id, 503),
     }
 }
 

@@ -350,6 +350,14 @@ pub enum Command {
         /// Whether it is the last one.
         terminated: bool,
     },
+    /// The answer to [`LegEvent::Locate`]: where the host is reached, the best first. Each is taken
+    /// as it stands, so what is not to be dialled is left out before.
+    Located {
+        /// The URI of the event.
+        uri: Bytes,
+        /// The paths to it; none where it cannot be found.
+        flows: Vec<Flow>,
+    },
     /// A key, sent by INFO to a peer that takes no telephone events.
     Press {
         /// `0`–`9`, `*`, `#`, `A`–`D`.
@@ -430,6 +438,13 @@ pub enum LegEvent {
         key: char,
         /// How long it was held, where the peer says so.
         duration_ms: Option<u32>,
+    },
+    /// The next hop of the leg's requests, the first route or the peer's Contact, is a host by name
+    /// (RFC 3263 §4): [`Command::Located`]. Until it comes, and without it, they go where the
+    /// dialog's messages came from.
+    Locate {
+        /// The URI to be looked up.
+        uri: Bytes,
     },
     /// The peer's latest Allow header now says otherwise about REFER.
     AllowsRefer(bool),

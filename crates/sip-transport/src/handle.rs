@@ -14,6 +14,7 @@ use sip_core::{
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use timebase::Now;
 use tokio::sync::{mpsc, oneshot};
 
@@ -96,11 +97,18 @@ impl SipHandle {
     ///
     /// # Errors
     /// When the driver has ended.
-    pub async fn ping(&self, flow: Flow, uri: Bytes) -> Result<u16, SendError> {
+    pub async fn ping(&self, flow: Flow, uri: Bytes, patience: Duration) -> Result<u16, SendError> {
         let id = PingId(self.legs.fetch_add(2, Ordering::Relaxed));
+        let patience = Some(patience);
+        let ping = Ping {
+            id,
+            flow,
+            uri,
+            patience,
+        };
         let (reply, answer) = oneshot::channel();
         self.requests
-            .send(Request::Ping(Ping { id, flow, uri }, reply))
+            .send(Request::Ping(ping, reply))
             .await
             .map_err(|_| SendError::Closed)?;
         answer.await.map_err(|_| SendError::Closed)

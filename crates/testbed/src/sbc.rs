@@ -238,6 +238,7 @@ impl Sbc {
             | LegEvent::ReofferCancelled
             | LegEvent::Pressed { .. }
             | LegEvent::AllowsRefer(_)
+            | LegEvent::Locate { .. }
             | LegEvent::ReferAnswered { .. }
             | LegEvent::Notified { .. } => {}
         }

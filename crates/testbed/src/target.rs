@@ -275,6 +275,7 @@ impl Target {
             | LegEvent::ReofferCancelled
             | LegEvent::Pressed { .. }
             | LegEvent::AllowsRefer(_)
+            | LegEvent::Locate { .. }
             | LegEvent::ReferAnswered { .. }
             | LegEvent::Notified { .. }
             | LegEvent::NotifyAnswered { .. } => {}

@@ -59,6 +59,13 @@ impl TargetRules {
             ReturnTarget::Host(name) => name.eq_ignore_ascii_case(host),
         })
     }
+
+    /// Whether an address is one of the account's trunks' own.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|net| covers(net, address))
+    }
 }
 
 /// The addresses at which this gateway is reached; no call is handed back to them.

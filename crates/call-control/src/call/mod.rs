@@ -343,6 +343,7 @@ impl Call {
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Refused { .. }
+            | LegEvent::Locate { .. }
             | LegEvent::NotifyAnswered { .. } => {}
         }
     }
@@ -390,6 +391,7 @@ impl Call {
             | LegEvent::Cancelled { .. }
             | LegEvent::NoPrack
             | LegEvent::AllowsRefer(_)
+            | LegEvent::Locate { .. }
             | LegEvent::ReferAnswered { .. }
             | LegEvent::Notified { .. }
             | LegEvent::NotifyAnswered { .. } => {}

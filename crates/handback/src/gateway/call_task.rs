@@ -88,6 +88,7 @@ enum Found {
     Media(Result<MediaHandle, MediaError>),
     Target(Result<std::net::SocketAddr, MediaError>),
     Hops(Result<Vec<Hop>, String>),
+    NextHop(LegId, Command),
     Heard(bool),
 }
 
@@ -184,9 +185,13 @@ impl CallTask {
                 if let Some((_, flow)) = self.placed.filter(|(placed, _)| *placed == leg) {
                     dial::judge(&self.shared.resting, self.now(), flow, &event);
                 }
-                self.feed(Input::Leg { leg, event });
+                if let LegEvent::Locate { uri } = event {
+                    self.locate(leg, uri);
+                } else {
+                    self.feed(Input::Leg { leg, event });
+                }
             }
-            Some(Ok(found)) = self.lookups.join_next() => self.found(found),
+            Some(Ok(found)) = self.lookups.join_next() => self.found(found).await,
             Some(event) = self.media.events.recv() => self.media_event(event),
             Some(order) = self.mailbox.orders.recv() => {
                 let input = self.beside.ordered(order);
@@ -204,7 +209,7 @@ impl CallTask {
         self.call.handle_input(self.now(), input);
     }
 
-    fn found(&mut self, found: Found) {
+    async fn found(&mut self, found: Found) {
         let input = match found {
             Found::Store(reply) => Input::Store(reply),
             Found::Agent(Ok(agent)) => {
@@ -227,6 +232,7 @@ impl CallTask {
                 Input::Resolved(hops)
             }
             Found::Heard(still) => Input::Media(MediaSaid::Heard(still)),
+            Found::NextHop(leg, command) => return send_command(&self.sip, leg, command).await,
         };
         self.feed(input);
     }
@@ -318,6 +324,17 @@ impl CallTask {
                 None => dialler.hops(now, uri, guard).await,
             };
             Found::Hops(hops.map(|hops| shared.trunk_health.up_first(&trunk, hops)))
+        };
+        self.lookups.spawn(look_up.in_current_span());
+    }
+
+    /// Looks up the next hop of a leg's dialog. A machine that waits for nothing is not told.
+    fn locate(&mut self, leg: LegId, uri: bytes::Bytes) {
+        let dialler = self.shared.dialler(&self.sip);
+        let guard = self.shared.guard(&self.trunk);
+        let look_up = async move {
+            let flows = dialler.next_hop(&uri, &guard).await;
+            Found::NextHop(leg, Command::Located { uri, flows })
         };
         self.lookups.spawn(look_up.in_current_span());
     }

@@ -1,5 +1,6 @@
 //! Where an INVITE return goes: the servers of a URI (RFC 3263), past the guard on whom we dial.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,13 @@ use super::directory::proxy_uri;
 pub(super) struct Guard {
     pub(super) targets: TargetRules,
     pub(super) own: OwnAddresses,
+}
+
+impl Guard {
+    /// Whether an address is one of the account's trunks' own, and not ours.
+    fn trusts(&self, address: SocketAddr) -> bool {
+        self.targets.trusts(address.ip()) && !self.own.contain_address(address)
+    }
 }
 
 /// What servers are looked up with.
@@ -74,6 +82,19 @@ impl Dialler {
         self.ready(now, &located, servers, Some(&route))
     }
 
+    /// The paths to the next hop of a dialog whose host is a name: the trunks' own addresses, and what a
+    /// call may be returned to.
+    pub(super) async fn next_hop(&self, uri: &Bytes, guard: &Guard) -> Vec<Flow> {
+        let Ok(located) = self.locate(uri.clone()).await else {
+            return Vec::new();
+        };
+        let servers = located.servers.iter();
+        let allowed = servers
+            .filter(|server| guard.trusts(server.address) || may_dial(&located, server, guard));
+        let hops = allowed.filter_map(|server| self.flow(&located, server));
+        hops.collect()
+    }
+
     async fn locate(&self, uri: Bytes) -> Result<Located, String> {
         let located = match Uri::from_bytes(uri) {
             Ok(uri) => self.locator.locate(&uri, &self.sip.reach()).await,
@@ -97,7 +118,13 @@ impl Dialler {
             Some(now) => self.resting.sort(now, servers),
             None => servers,
         };
-        let hop = |server| self.hop(located, server, route.cloned());
+        let hop = |server: &Server| {
+            let silent = |now| {
+                self.resting
+                    .is_silent(now, server.transport, server.address)
+            };
+            self.hop(located, server, route.cloned(), now.is_some_and(silent))
+        };
         let hops: Vec<Hop> = servers.iter().filter_map(hop).collect();
         if hops.is_empty() {
             return Err(
@@ -107,19 +134,29 @@ impl Dialler {
         Ok(hops)
     }
 
-    fn hop(&self, located: &Located, server: &Server, route: Option<Bytes>) -> Option<Hop> {
-        let literal = located.domain.parse::<std::net::IpAddr>().is_ok();
-        let flow = if server.transport == Transport::Tls && !literal {
-            self.sip
-                .flow_to_server(server.transport, server.address, &located.domain)?
-        } else {
-            self.sip.flow_to(server.transport, server.address)
-        };
+    fn hop(
+        &self,
+        located: &Located,
+        server: &Server,
+        route: Option<Bytes>,
+        doubtful: bool,
+    ) -> Option<Hop> {
         Some(Hop {
             leg: self.sip.new_leg(),
-            flow,
+            flow: self.flow(located, server)?,
             route,
+            doubtful,
         })
+    }
+
+    fn flow(&self, located: &Located, server: &Server) -> Option<Flow> {
+        let literal = located.domain.parse::<std::net::IpAddr>().is_ok();
+        if server.transport == Transport::Tls && !literal {
+            self.sip
+                .flow_to_server(server.transport, server.address, &located.domain)
+        } else {
+            Some(self.sip.flow_to(server.transport, server.address))
+        }
     }
 }
 

@@ -22,6 +22,10 @@ use super::shared::{Rules, Shared};
 
 /// Misses in a row that make an address down: one alone may be a restart, or a lost connection.
 const MISSES: u8 = 2;
+/// How long an address may say nothing at all: five sendings of the OPTIONS over UDP.
+const SILENCE: Duration = Duration::from_secs(8);
+/// How soon an address that missed once is asked again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How an address, or a trunk, stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -87,7 +91,7 @@ impl Address {
     /// Both also stand for silence and for a broken transport.
     fn note(&mut self, status: u16) {
         self.last_status = status;
-        if matches!(status, 408 | 503) {
+        if is_miss(status) {
             self.misses = self.misses.saturating_add(1);
             if self.misses >= MISSES {
                 self.state = State::Down;
@@ -138,6 +142,12 @@ impl Health {
         }
     }
 
+    /// Whether an address, or the name, has missed and may yet be there.
+    fn is_doubtful(&self) -> bool {
+        let missed = |known: &Address| known.misses > 0 && known.state != State::Down;
+        self.addresses.iter().any(missed) || (1..MISSES).contains(&self.unresolved)
+    }
+
     fn is_down(&self, hop: &Hop) -> bool {
         self.addresses.iter().any(|known| {
             known.state == State::Down
@@ -172,7 +182,8 @@ impl TrunkHealth {
         });
     }
 
-    fn note(&self, trunk: &Trunk, round: &[(Transport, SocketAddr, u16)]) {
+    /// Takes the answers of one round. True where an address has missed and is not known to be down.
+    fn note(&self, trunk: &Trunk, round: &[(Transport, SocketAddr, u16)]) -> bool {
         let key = key(trunk);
         let mut health = self.of(trunk).unwrap_or_default();
         let changed = health.note(timebase::wall_now(), round);
@@ -191,7 +202,9 @@ impl TrunkHealth {
                 }
             }
         }
+        let doubtful = health.is_doubtful();
         self.by_trunk.insert(key, health);
+        doubtful
     }
 }
 
@@ -244,21 +257,37 @@ async fn watch_one(shared: Arc<Shared>, trunk: Arc<Trunk>, every: Duration) {
     };
     let uri = proxy_uri(&proxy);
     let dialler = shared.dialler(&sip);
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
         let hops = dialler.proxy_hops(None, &proxy).await.unwrap_or_default();
         let round = ask(&sip, &uri, hops).await;
-        shared.trunk_health.note(&trunk, &round);
+        for (transport, address, status) in &round {
+            tell(&shared, (*transport, *address), *status);
+        }
+        let doubtful = shared.trunk_health.note(&trunk, &round);
+        tokio::time::sleep(if doubtful { every.min(AGAIN) } else { every }).await;
     }
+}
+
+/// Calls are told too: one that did not answer is tried last and not waited for long.
+fn tell(shared: &Shared, (transport, address): (Transport, SocketAddr), status: u16) {
+    if is_miss(status) {
+        let now = shared.clock.now();
+        shared.resting.silent(now, transport, address);
+    } else {
+        shared.resting.answered(transport, address);
+    }
+}
+
+/// Whether an answer is none, or says that no calls are taken.
+const fn is_miss(status: u16) -> bool {
+    matches!(status, 408 | 503)
 }
 
 /// Asks all of them at once; one that is slow does not hide the others for longer than it takes.
 async fn ask(sip: &SipHandle, uri: &Bytes, hops: Vec<Hop>) -> Vec<(Transport, SocketAddr, u16)> {
     let asked = hops.into_iter().map(|hop| async move {
         let flow = hop.flow;
-        let status = sip.ping(flow, uri.clone()).await.unwrap_or(503);
+        let status = sip.ping(flow, uri.clone(), SILENCE).await.unwrap_or(503);
         (flow.transport, flow.remote, status)
     });
     futures_util::future::join_all(asked).await
@@ -299,6 +328,15 @@ mod tests {
     }
 
     #[test]
+    fn address_that_missed_once_is_asked_again_soon_and_one_that_is_down_is_not() {
+        assert!(after(&[&[(ONE, 408)]]).is_doubtful());
+        assert!(after(&[&[(ONE, 200), (TWO, 408)]]).is_doubtful());
+        assert!(!after(&[&[(ONE, 408)], &[(ONE, 408)]]).is_doubtful());
+        assert!(!after(&[&[(ONE, 408)], &[(ONE, 200)]]).is_doubtful());
+        assert!(after(&[&[]]).is_doubtful() && !after(&[&[], &[]]).is_doubtful());
+    }
+
+    #[test]
     fn every_answer_of_the_peers_own_shows_that_it_is_there() {
         for status in [200, 302, 401, 403, 404, 405, 481, 483, 500, 501, 603] {
             assert_eq!(after(&[&[(ONE, status)]]).state, State::Up, "{status}");
@@ -327,6 +365,7 @@ mod tests {
     #[test]
     fn hops_that_are_down_come_last_and_stay_in_their_order() {
         let hop = |leg: u64, remote: &str| Hop {
+            doubtful: false,
             leg: sip_core::LegId(leg),
             flow: sip_core::Flow::udp("127.0.0.1:5060".parse().unwrap(), remote.parse().unwrap()),
             route: None,

@@ -212,9 +212,10 @@ impl Endpoint {
     }
 
     fn settle(&mut self, now: Now, id: LegId) {
-        let Some(leg) = self.legs.get(&id) else {
+        let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
+        leg.ask(&mut self.stack);
         let deadline = leg.poll_timeout();
         let old = match deadline {
             Some(at) => self.due.insert(id, at),

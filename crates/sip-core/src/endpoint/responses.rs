@@ -92,16 +92,22 @@ impl Endpoint {
     }
 
     /// A request that could not be sent. Where it was for a dialog whose connection has gone, it is
-    /// sent once more to the next hop.
+    /// sent once more to the next hop; where that has several addresses, to the next of them.
     pub(super) fn failed(&mut self, now: Now, tx: TxId) {
         let lost = self
             .stack
             .client(tx)
-            .and_then(|client| Some((client.flow.connection?, client.leg?, client.purpose)));
-        let again = lost.and_then(|(connection, leg, purpose)| {
+            .and_then(|client| Some((client.flow, client.leg?, client.purpose)));
+        let again = lost.and_then(|(flow, leg, purpose)| {
             let leg = self.legs.get_mut(&leg)?;
-            leg.disconnect(connection);
-            let again = self.stack.send_elsewhere(now, tx, leg.next_flow()?)?;
+            let next = match flow.connection {
+                Some(connection) => {
+                    leg.disconnect(connection);
+                    leg.next_flow()?
+                }
+                None => leg.past(flow)?,
+            };
+            let again = self.stack.send_elsewhere(now, tx, next)?;
             leg.moved(purpose, again);
             Some(again)
         });

@@ -52,6 +52,10 @@ impl Early {
             .map(|fork| &mut fork.session)
     }
 
+    pub(super) fn dialogs_mut(&mut self) -> impl Iterator<Item = &mut Dialog> {
+        self.forks.iter_mut().map(|fork| &mut fork.session.dialog)
+    }
+
     pub(super) fn awaits_answer(&self) -> bool {
         self.forks
             .iter()

@@ -5,6 +5,7 @@
 
 mod early;
 mod info;
+mod locate;
 mod negotiate;
 mod offers;
 mod refer;
@@ -124,7 +125,8 @@ impl Leg {
             Phase::Arriving(_) | Phase::Up(_) | Phase::Ended(_) => {
                 self.dialog().is_some_and(|dialog| {
                     is(dialog.flow.remote.ip())
-                        || (self.trunk.is_none() && dialog.target_ip().is_some_and(is))
+                        || (self.trunk.is_none()
+                            && (dialog.target_ip().is_some_and(is) || dialog.is_located_at(source)))
                 })
             }
         };
@@ -269,6 +271,7 @@ impl Leg {
                 fragment,
                 terminated,
             } => self.notify(now, stack, &fragment, terminated),
+            Command::Located { uri, flows } => self.located(stack, &uri, &flows),
             Command::Press { key, duration_ms } => self.press(now, stack, key, duration_ms),
         }
     }

@@ -13,7 +13,7 @@ use crate::digest;
 use crate::flow::{ConnectionId, Flow};
 use crate::reason::reason_header;
 use crate::transaction::TxId;
-use crate::vocabulary::{Header, ReasonValue};
+use crate::vocabulary::{Header, LegId, ReasonValue};
 
 impl Stack {
     /// Sends the request of a failed transaction again over another path.
@@ -121,6 +121,27 @@ impl Stack {
         };
         self.transmit(flow, bytes);
         true
+    }
+
+    /// The next hop of a dialog has been located: an ACK that went elsewhere goes there too, now and
+    /// with every repetition of its 2xx. Whoever has it already ignores it.
+    pub(crate) fn redirect_acks(&mut self, leg: LegId, dialog: &Dialog) {
+        let flow = dialog.next_flow();
+        let mut again = Vec::new();
+        let clients = self.clients.values_mut();
+        for client in clients.filter(|client| client.leg == Some(leg)) {
+            let acks = client.acks.iter_mut();
+            for ack in acks.filter(|ack| ack.tag == dialog.remote_tag) {
+                if ack.flow.remote != flow.remote {
+                    again.push(ack.bytes.clone());
+                }
+                ack.flow = flow;
+                ack.elsewhere = dialog.flow_without_connection();
+            }
+        }
+        for ack in again {
+            self.transmit(flow, ack);
+        }
     }
 
     /// A connection was closed: what may still have to be sent over it takes another.

@@ -1,5 +1,7 @@
 //! Non-INVITE client transaction: RFC 3261 §17.1.2 (figure 6).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sip_message::Message;
 use timebase::{Now, earliest};
@@ -62,6 +64,14 @@ impl ClientRequest {
     #[must_use]
     pub const fn awaits_answer(&self) -> bool {
         matches!(self.state, State::Trying { .. } | State::Proceeding { .. })
+    }
+
+    /// Nothing at all has come: it fails after so much silence already.
+    pub fn limit_silence(&mut self, now: Now, patience: Duration) {
+        match &mut self.state {
+            State::Trying { give_up, .. } => *give_up = (*give_up).min(now + patience),
+            State::Proceeding { .. } | State::Completed { .. } | State::Terminated => {}
+        }
     }
 
     /// Takes a response.

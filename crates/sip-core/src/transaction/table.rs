@@ -272,11 +272,12 @@ impl<C: Clone> Table<C> {
         }
     }
 
-    /// This INVITE of ours fails after so much silence already, RFC 3263 §4.3.
+    /// This request of ours fails after so much silence already, RFC 3263 §4.3.
     pub fn limit_silence(&mut self, now: Now, id: TxId, patience: Duration) {
         self.change(id, |machine, _| match machine {
             Machine::ClientInvite(machine) => machine.limit_silence(now, patience),
-            Machine::ClientRequest(_) | Machine::ServerInvite(_) | Machine::ServerRequest(_) => {}
+            Machine::ClientRequest(machine) => machine.limit_silence(now, patience),
+            Machine::ServerInvite(_) | Machine::ServerRequest(_) => {}
         });
     }
 

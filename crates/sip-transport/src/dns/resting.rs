@@ -47,6 +47,14 @@ impl Resting {
         known.remove(&(transport, address));
     }
 
+    /// Whether the server did not answer a short while ago.
+    #[must_use]
+    pub fn is_silent(&self, now: Now, transport: Transport, address: SocketAddr) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = known.get(&(transport, address));
+        rest.is_some_and(|rest| !rest.asked_for && rest.until > now)
+    }
+
     /// The servers that may be tried now, silent ones last.
     #[must_use]
     pub fn sort(&self, now: Now, servers: Vec<Server>) -> Vec<Server> {
@@ -122,6 +130,8 @@ mod tests {
         let at = Now::from_millis;
         resting.silent(at(0), Transport::Udp, server(1).address);
         assert_eq!(resting.sort(at(1), all()), [server(2), server(1)]);
+        assert!(resting.is_silent(at(29_999), Transport::Udp, server(1).address));
+        assert!(!resting.is_silent(at(30_000), Transport::Udp, server(1).address));
         resting.answered(Transport::Udp, server(1).address);
         assert_eq!(resting.sort(at(1), all()), all());
     }

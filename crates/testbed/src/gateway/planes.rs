@@ -303,6 +303,7 @@ impl Gateway {
             | TargetPlan::Unresolved => vec![there],
         };
         let hop = |address| Hop {
+            doubtful: false,
             leg: self.new_leg(),
             flow: self.host.flow_to(address, transport),
             route: None,

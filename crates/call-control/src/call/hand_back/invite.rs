@@ -39,8 +39,12 @@ pub(super) struct Dialing {
 }
 
 impl Dialing {
-    /// How long the next server may be silent: the time that is left is shared with those that wait behind it.
-    fn patience(&self, now: Now) -> Option<Duration> {
+    /// How long the next server may be silent: the time that is left is shared with those that wait behind it; one
+    /// that was silent a short while ago has the least.
+    fn patience(&self, now: Now, doubtful: bool) -> Option<Duration> {
+        if doubtful {
+            return Some(SHORTEST_PATIENCE);
+        }
         let waiting = u32::try_from(self.hops.as_ref()?.len()).ok()?;
         if waiting == 0 {
             return None;
@@ -198,7 +202,7 @@ impl Call {
             max_forwards,
             route: hop.route,
             sources: vec![hop.flow.remote.ip()],
-            patience: dialing.patience(now),
+            patience: dialing.patience(now, hop.doubtful),
         })
     }
 

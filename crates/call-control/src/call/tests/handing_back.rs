@@ -441,6 +441,19 @@ fn silence_is_followed_by_the_next_server_and_patience_is_shared() {
     assert_placed(&mut world, None);
 }
 
+#[test]
+fn server_that_was_silent_lately_is_not_waited_for_long_even_alone() {
+    let (mut world, _) = World::handing_back(policy(), ReturnType::Invite);
+    world.on(port(Side::Target));
+    let doubtful = crate::Hop {
+        doubtful: true,
+        ..hop(TARGET)
+    };
+    let found = Input::Resolved(Ok(vec![doubtful]));
+    world.call.handle_input(world.now, found);
+    assert_placed(&mut world, Some(Duration::from_secs(4)));
+}
+
 /// A leg is placed now, with this patience.
 fn assert_placed(world: &mut World, patience: Option<Duration>) {
     let mut found = None;

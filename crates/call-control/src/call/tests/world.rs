@@ -142,6 +142,7 @@ pub(super) fn hop(leg: LegId) -> Hop {
     let local = SocketAddr::from(([192, 0, 2, 100], 5060));
     let remote = SocketAddr::from(([192, 0, 2, 9], 5060));
     Hop {
+        doubtful: false,
         leg,
         flow: Flow::udp(local, remote),
         route: None,
@@ -320,9 +321,17 @@ fn describe_command(leg: LegId, command: &Command) -> String {
         Command::Reoffer { sdp } => format!("{side}offer {}", direction_of(sdp)),
         Command::WithdrawOffer => format!("{side}withdraw offer"),
         Command::RefuseOffer { status } => format!("{side}refuse offer {status}"),
+<<<<<<< HEAD
         Command::AnswerRefer { .. } | Command::Notify { .. } | Command::Press { .. } => {
             format!("{side}{command:?}")
         }
+=======
+        Command::Reoffer { .. }
+        | Command::AnswerRefer { .. }
+        | Command::Notify { .. }
+        | Command::Located { .. }
+        | Command::Press { .. } => format!("{side}{command:?}"),
+>>>>>>> 3852c98 (sip-core: hosts by name inside dialogs are located; OPTIONS and doubtful servers get less patience; stories of attacks)
     }
 }
 

@@ -212,6 +212,7 @@ impl Line {
                 | LegEvent::OfferAnswered { sdp: None }
                 | LegEvent::Pressed { .. }
                 | LegEvent::AllowsRefer(_)
+                | LegEvent::Locate { .. }
                 | LegEvent::ReferAnswered { .. }
                 | LegEvent::Notified { .. },
             ) => {}

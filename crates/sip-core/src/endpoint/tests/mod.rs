@@ -4,6 +4,7 @@ mod arrival;
 mod calls;
 mod early;
 mod keys;
+mod names;
 mod outgoing;
 mod pings;
 mod property;

@@ -8,6 +8,7 @@ fn ping(bench: &mut Bench, id: u64) -> Message {
         id: PingId(id),
         flow: bench.flow,
         uri: Bytes::from("sip:proxy.example.net:5070"),
+        patience: None,
     };
     bench.input(Input::Ping(ping));
     bench.sent.remove(0).1
@@ -77,7 +78,33 @@ fn options_that_cannot_begin_its_transaction_is_503() {
         id: PingId(9),
         flow: bench.flow,
         uri: Bytes::from("sip:proxy"),
+        patience: None,
     };
     bench.input(Input::Ping(ping));
     assert_eq!(bench.pinged, [(9, 503)]);
+}
+
+#[test]
+fn silence_to_options_may_be_given_less_time_which_a_provisional_answer_gives_back() {
+    let mut bench = Bench::new(gateway());
+    let ping = |id| Ping {
+        id: PingId(id),
+        flow: Flow::udp(
+            "192.0.2.1:5060".parse().unwrap(),
+            "192.0.2.9:5070".parse().unwrap(),
+        ),
+        uri: Bytes::from("sip:proxy.example.net"),
+        patience: Some(Duration::from_secs(8)),
+    };
+    bench.input(Input::Ping(ping(1)));
+    bench.pass(7.9);
+    assert!(bench.pinged.is_empty());
+    bench.pass(0.2);
+    assert_eq!(std::mem::take(&mut bench.pinged), [(1, 408)]);
+    assert_eq!(bench.said().len(), 5);
+    bench.input(Input::Ping(ping(2)));
+    let options = bench.last().clone();
+    bench.hear(&answer_to(&options, 100, "", "", ""));
+    bench.pass(31.0);
+    assert!(bench.pinged.is_empty());
 }
