@@ -12,6 +12,7 @@ use call_control::transfer::AccountId;
 use dashmap::DashMap;
 use serde::Serialize;
 use sip_core::Transport;
+use sip_message::Uri;
 use sip_transport::SipHandle;
 use timebase::UnixMillis;
 use tokio::sync::watch;
@@ -255,7 +256,10 @@ async fn watch_one(shared: Arc<Shared>, trunk: Arc<Trunk>, every: Duration) {
     let Some(proxy) = trunk.outbound_proxy.clone() else {
         return;
     };
-    let uri = proxy_uri(&proxy);
+    let Ok(proxy_itself) = Uri::from_bytes(proxy_uri(&proxy)) else {
+        return;
+    };
+    let uri = proxy_itself.without_param("lr").as_bytes().clone();
     let dialler = shared.dialler(&sip);
     loop {
         let hops = dialler.proxy_hops(None, &proxy).await.unwrap_or_default();

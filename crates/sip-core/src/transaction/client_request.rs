@@ -15,6 +15,8 @@ pub struct ClientRequest {
     request: Bytes,
     timers: Timers,
     reliable: bool,
+    /// When timer F is due if the peer has said anything.
+    give_up: Now,
     state: State,
 }
 
@@ -48,14 +50,16 @@ impl ClientRequest {
     ) -> Self {
         out.push_back(Output::Send(request.clone()));
         let retransmit = (!reliable).then(|| Backoff::new(now, timers.t1, timers.t2));
+        let give_up = now + timers.give_up();
         let state = State::Trying {
             retransmit,
-            give_up: now + timers.give_up(),
+            give_up,
         };
         Self {
             request,
             timers,
             reliable,
+            give_up,
             state,
         }
     }
@@ -80,18 +84,12 @@ impl ClientRequest {
             return;
         };
         match (&self.state, status) {
-            (
-                State::Trying {
-                    retransmit,
-                    give_up,
-                },
-                ..=199,
-            ) => {
+            (State::Trying { retransmit, .. }, ..=199) => {
                 let mut retransmit = *retransmit;
                 retransmit.iter_mut().for_each(Backoff::settle);
                 self.state = State::Proceeding {
                     retransmit,
-                    give_up: *give_up,
+                    give_up: self.give_up,
                 };
                 out.push_back(Output::Pass(Box::new(response.clone())));
             }
