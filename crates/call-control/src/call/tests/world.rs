@@ -321,17 +321,10 @@ fn describe_command(leg: LegId, command: &Command) -> String {
         Command::Reoffer { sdp } => format!("{side}offer {}", direction_of(sdp)),
         Command::WithdrawOffer => format!("{side}withdraw offer"),
         Command::RefuseOffer { status } => format!("{side}refuse offer {status}"),
-<<<<<<< HEAD
-        Command::AnswerRefer { .. } | Command::Notify { .. } | Command::Press { .. } => {
-            format!("{side}{command:?}")
-        }
-=======
-        Command::Reoffer { .. }
-        | Command::AnswerRefer { .. }
+        Command::AnswerRefer { .. }
         | Command::Notify { .. }
         | Command::Located { .. }
         | Command::Press { .. } => format!("{side}{command:?}"),
->>>>>>> 3852c98 (sip-core: hosts by name inside dialogs are located; OPTIONS and doubtful servers get less patience; stories of attacks)
     }
 }
 
