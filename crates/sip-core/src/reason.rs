@@ -1,6 +1,17 @@
 //! Reason values and the header that carries them (RFC 3326).
 
-use crate::vocabulary::{Header, ReasonValue};
+use crate::vocabulary::Header;
+
+/// One value of a Reason header, RFC 3326.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonValue {
+    /// The protocol: `SIP`, `Q.850`, …
+    pub protocol: String,
+    /// The cause.
+    pub cause: Option<u16>,
+    /// The text, unquoted.
+    pub text: Option<String>,
+}
 
 impl ReasonValue {
     /// A SIP status as the reason.

@@ -10,6 +10,7 @@ use crate::config::{Credentials, EndpointConfig};
 use crate::ended::Ended;
 use crate::flow::{ConnectionId, Flow};
 use crate::ping::{Ping, PingId};
+pub use crate::reason::ReasonValue;
 
 /// A leg: one INVITE dialog (or the attempt at one) between us and a peer.
 ///
@@ -86,17 +87,6 @@ impl Response {
         self.headers.push(Header::new(name, value));
         self
     }
-}
-
-/// One value of a Reason header, RFC 3326.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReasonValue {
-    /// The protocol: `SIP`, `Q.850`, …
-    pub protocol: String,
-    /// The cause.
-    pub cause: Option<u16>,
-    /// The text, unquoted.
-    pub text: Option<String>,
 }
 
 /// An outgoing call: a new leg whose INVITE leaves at once, RFC 3261 §13.2.

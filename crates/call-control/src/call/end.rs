@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sip_core::{Command, Header};
+use sip_core::{Command, Header, LegId};
 use timebase::Now;
 
 use super::{Call, State, reasons};
@@ -14,6 +14,11 @@ use crate::transfer::ReturnType;
 const END_WITHIN: Duration = Duration::from_secs(40);
 
 impl Call {
+    /// A REFER of a party: the gateway transfers calls, and is not transferred.
+    pub(super) fn refuse_refer(&mut self, leg: LegId) {
+        self.command(leg, Command::AnswerRefer { status: 603 });
+    }
+
     /// Ends an answered call: BYE with these headers to whoever is still there.
     pub(super) fn finish(&mut self, now: Now, outcome: Outcome, headers: Vec<Header>) {
         match self.state {

@@ -337,9 +337,7 @@ impl Call {
             LegEvent::HungUp { reasons } => self.caller_hung_up(now, &reasons),
             LegEvent::Ended { why } => self.caller_ended(now, why),
             // Nobody on this side transfers the caller.
-            LegEvent::Referred { .. } => {
-                self.command(self.caller.id, Command::AnswerRefer { status: 603 });
-            }
+            LegEvent::Referred { .. } => self.refuse_refer(self.caller.id),
             LegEvent::Progress { .. }
             | LegEvent::Answered { .. }
             | LegEvent::Refused { .. }
@@ -386,7 +384,7 @@ impl Call {
             }
             LegEvent::HungUp { reasons } => self.target_hung_up(now, &reasons),
             LegEvent::Ended { why } => self.target_ended(now, why),
-            LegEvent::Referred { .. } => self.command(leg, Command::AnswerRefer { status: 603 }),
+            LegEvent::Referred { .. } => self.refuse_refer(leg),
             LegEvent::Confirmed { .. }
             | LegEvent::Cancelled { .. }
             | LegEvent::NoPrack
