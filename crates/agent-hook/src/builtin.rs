@@ -7,7 +7,7 @@ mod lab;
 mod record;
 mod silence;
 mod tone;
-mod wav;
+pub(crate) mod wav;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -17,6 +17,7 @@ mod listener;
 mod probe;
 mod serve;
 pub mod sound;
+mod speech;
 mod transport;
 mod twilio;
 mod twiml;
@@ -33,4 +34,5 @@ pub use hooks::{
 };
 pub use probe::{LineState, Probe, Seen, Speaker};
 pub use serve::AgentServer;
+pub use speech::Ear;
 pub use twilio::{CallUpdate, RestError, account_sid, call_sid, output_context};

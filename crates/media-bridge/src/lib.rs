@@ -6,6 +6,7 @@
 //! phases of the tick. The call holds a [`MediaHandle`], posts [`MediaCommand`]s and is told
 //! [`MediaEvent`]s.
 
+mod barge_in;
 mod leg;
 mod outbox;
 mod plane;
@@ -15,6 +16,7 @@ mod shard;
 mod vocabulary;
 mod watch;
 
+pub use barge_in::BargeIn;
 pub use plane::{MediaHandle, MediaPlane};
 pub use vocabulary::{
     Busy, MediaAddress, MediaCensus, MediaCommand, MediaConfig, MediaError, MediaEvent,

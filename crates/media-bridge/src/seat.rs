@@ -8,6 +8,7 @@ use timebase::Now;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::barge_in::{BargeIn, Listener, Turn};
 use crate::leg::LegSockets;
 use crate::outbox::Outbox;
 use crate::ports::{Pair, Right};
@@ -21,6 +22,9 @@ const OUTPUTS_PER_SLOT: usize = 256;
 /// go on.
 const HOLD_ABOVE_MS: u64 = 30_000;
 const RELEASE_BELOW_MS: u64 = 20_000;
+
+/// Slots between two looks at how much the agent has queued: a second.
+const LOOK_EVERY: u32 = 50;
 
 /// What the handle posts.
 #[derive(Debug)]
@@ -58,6 +62,9 @@ pub(crate) struct Seat {
     agent_speaks: bool,
     /// The agent was told to hold its audio back.
     held_back: bool,
+    /// Listens for a caller who begins to speak while the agent does.
+    listener: Option<Listener>,
+    slots: u32,
     caller: Leg,
     target: Leg,
     commands: mpsc::Receiver<ToSeat>,
@@ -88,6 +95,8 @@ impl Seat {
             agent: None,
             agent_speaks: true,
             held_back: false,
+            listener: None,
+            slots: 0,
             caller,
             target: Leg::default(),
             commands: opening.commands,
@@ -162,6 +171,7 @@ impl Seat {
             MediaCommand::Comfort(prompt) => {
                 self.session.handle_input(now, Input::Comfort(prompt));
             }
+            MediaCommand::BargeIn(wanted) => self.listener = Listener::new(wanted),
             MediaCommand::SendDtmf {
                 side,
                 digits,
@@ -271,6 +281,11 @@ impl Seat {
     /// Tells the agent when it has much queued, and when that is played.
     fn hold_agent_back(&mut self, now: Now) {
         let queued_ms = self.session.queued_ms();
+        self.slots = (self.slots + 1) % LOOK_EVERY;
+        if self.slots == 0 && self.agent.is_some() && self.agent_speaks {
+            let queued = queued_ms as f64 / 1000.0;
+            metrics::histogram!("handback_hook_playout_queue_seconds").record(queued);
+        }
         let hold = match self.held_back {
             false if queued_ms >= HOLD_ABOVE_MS => true,
             true if queued_ms <= RELEASE_BELOW_MS => false,
@@ -324,20 +339,7 @@ impl Seat {
                     side,
                     frame,
                     timestamp_ms,
-                } => {
-                    let track = match side {
-                        Side::Caller => Track::Inbound,
-                        Side::Target => Track::Outbound,
-                    };
-                    self.tell_agent(
-                        now,
-                        AgentInput::Heard {
-                            track,
-                            timestamp_ms,
-                            frame: &frame,
-                        },
-                    );
-                }
+                } => self.heard(now, side, &frame, timestamp_ms),
                 Output::Dtmf {
                     side,
                     digit,
@@ -358,10 +360,52 @@ impl Seat {
                     );
                 }
                 Output::Drained => self.outbox.push(MediaEvent::Drained),
+                Output::Underrun { silence_ms } => {
+                    metrics::histogram!("handback_hook_underrun_seconds")
+                        .record(f64::from(silence_ms) / 1000.0);
+                }
                 Output::QueueFull => {
                     tracing::info!("play-out queue full: the agent's newest audio is dropped")
                 }
             }
+        }
+    }
+
+    fn heard(&mut self, now: Now, side: Side, frame: &[u8], timestamp_ms: u64) {
+        let track = match side {
+            Side::Caller => Track::Inbound,
+            Side::Target => Track::Outbound,
+        };
+        let heard = AgentInput::Heard {
+            track,
+            timestamp_ms,
+            frame,
+        };
+        self.tell_agent(now, heard);
+        if side == Side::Caller {
+            self.listen_for_barge_in(now, frame);
+        }
+    }
+
+    fn listen_for_barge_in(&mut self, now: Now, frame: &[u8]) {
+        let Some(listener) = &mut self.listener else {
+            return;
+        };
+        let Some(turn) = listener.hears(frame) else {
+            return;
+        };
+        let heard = self.agent_speaks && self.session.queued_ms() > 0;
+        match (listener.wanted, turn) {
+            (BargeIn::Clear, Turn::Begins) if heard => {
+                metrics::counter!("handback_hook_barge_ins_total").increment(1);
+                self.session.handle_input(now, Input::Clear);
+            }
+            (BargeIn::Duck, Turn::Begins) if heard => {
+                metrics::counter!("handback_hook_barge_ins_total").increment(1);
+                self.session.handle_input(now, Input::Duck(true));
+            }
+            (BargeIn::Duck, Turn::Ends) => self.session.handle_input(now, Input::Duck(false)),
+            (BargeIn::Off | BargeIn::Clear | BargeIn::Duck, Turn::Begins | Turn::Ends) => {}
         }
     }
 

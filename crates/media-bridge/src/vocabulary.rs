@@ -9,6 +9,8 @@ use agent_hook::{AgentEvent, AgentInput};
 use bytes::Bytes;
 use media_core::{Figures, LegMedia, Side, Tone};
 
+use crate::barge_in::BargeIn;
+
 /// An address of the media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaAddress {
@@ -76,6 +78,8 @@ pub enum MediaCommand {
     /// The agent is not there: what it had queued is played, then this prompt (may be empty), then
     /// comfort noise, until an agent speaks.
     Comfort(Bytes),
+    /// What is done when the caller begins to speak while the agent does.
+    BargeIn(BargeIn),
     /// Digits to send as telephone events.
     SendDtmf {
         /// To whom.

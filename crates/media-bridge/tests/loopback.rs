@@ -17,7 +17,9 @@ use agent_hook::{
     When,
 };
 use call_control::transfer::{OutputContext, TransferType};
-use media_bridge::{MediaAddress, MediaCommand, MediaConfig, MediaEvent, MediaHandle, MediaPlane};
+use media_bridge::{
+    BargeIn, MediaAddress, MediaCommand, MediaConfig, MediaEvent, MediaHandle, MediaPlane,
+};
 use media_core::{Codec, LegMedia, Side};
 use timebase::{Clock, Now};
 use tokio::sync::mpsc;
@@ -618,5 +620,71 @@ async fn agent_is_not_heard_while_the_call_is_handed_back() {
     assert!(
         echoed(60) > 20,
         "the agent is not heard when it has the caller again"
+    );
+}
+
+/// An agent that says one thing for long, once.
+#[derive(Debug)]
+struct Lecturer(Option<AgentOutput>);
+
+impl Agent for Lecturer {
+    fn handle_input(&mut self, _now: Now, _input: AgentInput<'_>) {}
+
+    fn handle_timeout(&mut self, _now: Now) {}
+
+    fn poll_output(&mut self) -> Option<AgentOutput> {
+        self.0.take()
+    }
+
+    fn poll_timeout(&self) -> Option<Now> {
+        None
+    }
+}
+
+/// What a caller hears of a lecture while he says this: the share of it before, meanwhile and in
+/// the end.
+async fn lecture_meets(wanted: BargeIn, words: &[[u8; 160]]) -> [f32; 3] {
+    const LOUD: u8 = 0x10;
+    let plane = plane(8);
+    let (handle, _events, mut phone) = call(&plane).await;
+    handle.send(MediaCommand::BargeIn(wanted)).unwrap();
+    let lecture = AgentOutput::Audio(vec![LOUD; 160 * 600].into());
+    handle.attach(Box::new(Lecturer(Some(lecture)))).unwrap();
+    let mut heard = |said: &mut dyn Iterator<Item = [u8; 160]>| {
+        let mut loud = 0;
+        let mut all = 0;
+        for frame in said {
+            let (_, payload) = phone.listen();
+            all += payload.len();
+            loud += payload.iter().filter(|it| **it == LOUD).count();
+            phone.talk(&frame);
+        }
+        loud as f32 / all as f32
+    };
+    let quiet = || std::iter::repeat_n([0xff; 160], 60);
+    let before = heard(&mut quiet().take(30));
+    let meanwhile = heard(&mut words.iter().copied());
+    heard(&mut quiet());
+    [before, meanwhile, heard(&mut quiet().take(20))]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caller_who_speaks_makes_the_agent_softer_or_silent_where_that_is_wanted() {
+    let file = include_bytes!("../../handback/assets/speech.wav");
+    let speech = agent_hook::sound::decode_wav(file).unwrap();
+    let words: Vec<[u8; 160]> = speech
+        .chunks_exact(160)
+        .take(75)
+        .map(|frame| frame.try_into().unwrap())
+        .collect();
+    let duck = lecture_meets(BargeIn::Duck, &words).await;
+    let clear = lecture_meets(BargeIn::Clear, &words).await;
+    assert!(
+        duck[0] > 0.7 && duck[1] < 0.7 && duck[2] > 0.9,
+        "duck: {duck:?}"
+    );
+    assert!(
+        clear[0] > 0.7 && clear[1] < 0.7 && clear[2] < 0.01,
+        "clear: {clear:?}"
     );
 }

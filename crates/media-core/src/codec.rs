@@ -79,6 +79,11 @@ pub(crate) fn loudness(codec: Codec, frame: &Frame) -> u32 {
     amplitudes.map(u32::from).sum::<u32>() / FRAME as u32
 }
 
+/// A frame of µ-law 12 dB softer.
+pub(crate) fn softer(frame: Frame) -> Frame {
+    frame.map(|byte| ulaw(Codec::Pcmu.decode(byte) / 4))
+}
+
 /// A linear sample as µ-law.
 pub(crate) fn ulaw(sample: i16) -> u8 {
     Codec::Pcmu.encode(sample)
@@ -87,6 +92,14 @@ pub(crate) fn ulaw(sample: i16) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn softer_is_a_quarter_of_the_amplitude() {
+        let loud = [ulaw(8000); FRAME];
+        let sample = Codec::Pcmu.decode(softer(loud)[0]);
+        assert!((1900..2100).contains(&sample), "{sample}");
+        assert_eq!(softer([0xFF; FRAME]), [0xFF; FRAME]);
+    }
 
     #[test]
     fn silence_of_one_law_is_silence_of_the_other() {

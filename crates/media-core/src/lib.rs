@@ -137,6 +137,8 @@ pub enum Input<'a> {
     /// Nobody speaks who should: once the play-out queue has run empty, this prompt (µ-law 8 kHz, may
     /// be empty) and then comfort noise, until something is played, or a tone or a bridge begins.
     Comfort(Bytes),
+    /// Whether the agent is heard 12 dB softer than it speaks.
+    Duck(bool),
     /// Digits to send as telephone events; `,` is a pause.
     SendDtmf {
         /// To whom.
@@ -196,6 +198,12 @@ pub enum Output {
     Drained,
     /// The play-out queue is full (600 s): the newest audio is dropped. Said once.
     QueueFull,
+    /// The agent's audio came too late in the middle of what it says; the caller heard this much
+    /// silence, less than 500 ms.
+    Underrun {
+        /// How much.
+        silence_ms: u16,
+    },
 }
 
 /// The figures of one leg.

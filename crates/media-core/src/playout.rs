@@ -47,6 +47,8 @@ pub(crate) struct Playout {
     state: State,
     warned: bool,
     draining: bool,
+    /// Slots of the last gap in a talk-spurt, until it is told.
+    gap: Option<u8>,
     /// Marks to be reported.
     pub(crate) reached: VecDeque<Reached>,
 }
@@ -72,6 +74,7 @@ impl Playout {
             state: State::Idle,
             warned: false,
             draining: false,
+            gap: None,
             reached: VecDeque::new(),
         }
     }
@@ -82,6 +85,12 @@ impl Playout {
         self.audio.extend(&audio[..fits]);
         self.end += fits as u64;
         if fits > 0 {
+            if let State::Playing {
+                empty: gap @ 1.., ..
+            } = self.state
+            {
+                self.gap = Some(gap);
+            }
             self.state = match self.state {
                 State::Idle => State::Waiting {
                     quiet: 0,
@@ -95,7 +104,7 @@ impl Playout {
                     quiet: 0,
                     again: true,
                 },
-                playing @ State::Playing { .. } => playing,
+                State::Playing { again, .. } => State::Playing { empty: 0, again },
             };
         }
         fits < audio.len() && !std::mem::replace(&mut self.warned, true)
@@ -189,6 +198,11 @@ impl Playout {
             spurt,
             sounds,
         }
+    }
+
+    /// How long the caller heard silence in the middle of a talk-spurt, in slots; told once.
+    pub(crate) const fn take_gap(&mut self) -> Option<u8> {
+        self.gap.take()
     }
 
     /// Bytes that wait.

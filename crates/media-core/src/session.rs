@@ -1,6 +1,6 @@
 //! One call's media.
 
-use crate::codec::Audio;
+use crate::codec::{Audio, softer};
 use crate::comfort::ComfortSource;
 use crate::dtmf::Digit;
 use crate::keys::{Keys, Way};
@@ -31,6 +31,8 @@ pub struct Session {
     /// Stands in for an agent that is not there.
     comfort: Option<ComfortSource>,
     bridged: bool,
+    /// The agent is heard softer.
+    ducked: bool,
     caller_keys: Keys,
     target_keys: Keys,
     /// What the caller heard in the slot before was somebody speaking.
@@ -58,6 +60,7 @@ impl Session {
             tone: None,
             comfort: None,
             bridged: false,
+            ducked: false,
             caller_keys: Keys::new(),
             target_keys: Keys::new(),
             speaking: false,
@@ -91,6 +94,7 @@ impl Session {
                 self.comfort.get_or_insert(ComfortSource::new(prompt));
             }
             Input::Comfort(_) => {}
+            Input::Duck(ducked) => self.ducked = ducked,
             Input::Tone(tone) => {
                 self.tone = tone.map(ToneSource::new);
                 self.silence_agent();
@@ -249,6 +253,7 @@ impl Session {
         let played = self.playout.pull();
         match &mut self.comfort {
             Some(comfort) if !played.sounds => (Audio::ulaw(comfort.next_frame()), false),
+            Some(_) | None if self.ducked => (Audio::ulaw(softer(played.frame)), played.spurt),
             Some(_) | None => (Audio::ulaw(played.frame), played.spurt),
         }
     }
@@ -307,6 +312,10 @@ impl Session {
                 played,
                 sample,
             });
+        }
+        if let Some(slots) = self.playout.take_gap() {
+            let silence_ms = u16::from(slots) * 20;
+            self.outputs.push_back(Output::Underrun { silence_ms });
         }
         if self.playout.drained() {
             self.outputs.push_back(Output::Drained);

@@ -7,7 +7,6 @@ mod machine;
 mod paths;
 mod program;
 mod prompts;
-mod speech;
 mod variables;
 
 pub(crate) use load::load;

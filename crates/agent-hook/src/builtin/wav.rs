@@ -8,7 +8,7 @@ use crate::sound::chunk;
 static GREETING: &[u8] = include_bytes!("../../assets/greeting.wav");
 
 /// The greeting's samples.
-pub(super) fn greeting() -> Bytes {
+pub(crate) fn greeting() -> Bytes {
     Bytes::from_static(chunk(GREETING, b"data").unwrap_or_default())
 }
 

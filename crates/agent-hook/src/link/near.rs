@@ -25,13 +25,27 @@ const KEPT: usize = 256;
 #[derive(Debug)]
 pub(crate) struct WireAgent {
     to_link: mpsc::Sender<ToAgent>,
-    from_link: mpsc::Receiver<AgentOutput>,
+    from_link: mpsc::Receiver<Said>,
     /// What must not be lost and found no room.
     kept: VecDeque<ToAgent>,
     timeline: Timeline,
     state: State,
     stream: String,
     progress: watch::Receiver<Progress>,
+}
+
+/// What the agent said, and when it was read.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) output: AgentOutput,
+    pub(crate) at: Instant,
+}
+
+impl Said {
+    pub(crate) fn now(output: AgentOutput) -> Self {
+        let at = Instant::now();
+        Self { output, at }
+    }
 }
 
 /// What an agent has shown of itself.
@@ -194,9 +208,15 @@ impl Agent for WireAgent {
     fn poll_output(&mut self) -> Option<AgentOutput> {
         while self.state != State::Over {
             match self.from_link.try_recv() {
-                Ok(AgentOutput::Audio(_) | AgentOutput::Mark(_) | AgentOutput::Clear)
-                    if self.state == State::Listening => {}
-                Ok(output) => {
+                Ok(Said {
+                    output: AgentOutput::Audio(_) | AgentOutput::Mark(_) | AgentOutput::Clear,
+                    ..
+                }) if self.state == State::Listening => {}
+                Ok(Said { output, at }) => {
+                    if output == AgentOutput::Clear {
+                        // the slot that takes it is silent
+                        clear_to_silence().record(at.elapsed());
+                    }
                     if matches!(output, AgentOutput::Event(AgentEvent::Closed { .. })) {
                         self.state = State::Over;
                     }
@@ -224,6 +244,10 @@ impl Agent for WireAgent {
     fn poll_timeout(&self) -> Option<Now> {
         self.kept.front().map(|_| Now::ZERO)
     }
+}
+
+fn clear_to_silence() -> metrics::Histogram {
+    metrics::histogram!("handback_hook_clear_to_silence_seconds")
 }
 
 /// The stream's timeline, the same for both tracks: it begins with the first frame heard.
@@ -295,9 +319,9 @@ mod tests {
         );
         let update = AgentOutput::Event(AgentEvent::Update(Default::default()));
         ends.to_shard
-            .try_send(AgentOutput::Audio(vec![0; 160].into()))
+            .try_send(Said::now(AgentOutput::Audio(vec![0; 160].into())))
             .unwrap();
-        ends.to_shard.try_send(update.clone()).unwrap();
+        ends.to_shard.try_send(Said::now(update.clone())).unwrap();
         assert_eq!(agent.poll_output(), Some(update));
         assert_eq!(agent.poll_output(), None);
     }

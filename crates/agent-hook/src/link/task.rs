@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::ignored::{Ignored, IgnoredLog};
-use super::near::Progress;
+use super::near::{Progress, Said};
 use super::pump::Pump;
 use super::{Features, Heard, ToAgent, Wire};
 use crate::agent::{AgentEvent, AgentOutput};
@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Ends {
     pub(crate) from_shard: mpsc::Receiver<ToAgent>,
-    pub(crate) to_shard: mpsc::Sender<AgentOutput>,
+    pub(crate) to_shard: mpsc::Sender<Said>,
     pub(crate) shown: watch::Sender<Progress>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Link<S, W> {
     ends: Ends,
     /// Read, and waiting for room in the shard's queue; nothing more is read until then, so that
     /// TCP holds the agent back.
-    held: VecDeque<AgentOutput>,
+    held: VecDeque<Said>,
     ignored: IgnoredLog,
     last_heard: Instant,
     last_ping: Instant,
@@ -142,7 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
             let _ = self.ends.to_shard.send(held).await;
         }
         // an error means that nobody wants to know
-        let _ = self.ends.to_shard.send(AgentOutput::Event(event)).await;
+        let last = Said::now(AgentOutput::Event(event));
+        let _ = self.ends.to_shard.send(last).await;
     }
 
     async fn carry(&mut self) -> End {
@@ -257,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
         if let AgentOutput::Audio(_) = output {
             self.show(|progress| &mut progress.media);
         }
-        self.held.push_back(output);
+        self.held.push_back(Said::now(output));
     }
 
     fn show(&mut self, what: impl Fn(&mut Progress) -> &mut bool) {
@@ -289,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
 
     fn look_at_wire(&mut self) {
         if let Some(output) = self.pump.wire.look() {
-            self.held.push_back(output);
+            self.held.push_back(Said::now(output));
         }
     }
 
@@ -312,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Wire> Link<S, W> {
             .is_some_and(|asked| now - asked >= PONG_WITHIN);
         if late && !std::mem::replace(&mut self.stalled, true) {
             // a shard that has no room for it is told soon enough that the agent speaks, or is dead
-            let stalled = AgentOutput::Event(AgentEvent::Stalled);
+            let stalled = Said::now(AgentOutput::Event(AgentEvent::Stalled));
             let _ = self.ends.to_shard.try_send(stalled);
         }
         self.look_at_wire();
@@ -341,7 +342,7 @@ fn round_trip() -> Histogram {
 }
 
 /// Waits for room in the shard's queue; false when its other end is gone.
-async fn has_room(to_shard: &mpsc::Sender<AgentOutput>) -> bool {
+async fn has_room(to_shard: &mpsc::Sender<Said>) -> bool {
     to_shard.reserve().await.is_ok()
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::hook_call::{HookOptions, Shared};
+use super::hook_proofs::TlsFiles;
 use super::{FAILED, Paint, USAGE, say, say_error};
 use crate::caller::{
     CallEvent, OnRefer, Order, PcapWriter, Phone, PhoneOptions, Report, Script, What,
@@ -50,7 +51,8 @@ pub(super) struct Call {
     /// What to call over
     #[arg(long, default_value = "udp")]
     transport: Over,
-    /// The authorities that the server's certificate over TLS is judged by, in PEM; without it, the system's
+    /// The authorities that the server's certificate over TLS is judged by, in PEM; without it, the system's. With --hook,
+    /// beside the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
     /// Take any certificate over TLS
@@ -135,6 +137,11 @@ impl Call {
                 keys: self.dtmf,
                 record: self.record,
                 hang_up: self.hangup_after,
+                tls: TlsFiles {
+                    authority: self.ca,
+                    certificate: self.certificate,
+                    key: self.key,
+                },
             };
             return self.hook.run(shared).await;
         }

@@ -1,6 +1,5 @@
 //! `handback call --hook`: the gateway's part of a call with a hook, played from files.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use super::hook_line::Line;
+use super::hook_proofs::{Proofs, TlsFiles, text_of};
 use super::{FAILED, Paint, USAGE, say, say_error};
 use crate::hooked::{
     Cue, Expectation, Fault, Moment, News, Outcome, Plan, Recording, Talk, time_of,
@@ -81,7 +81,8 @@ pub(super) struct HookOptions {
         help_heading = "With a hook"
     )]
     stall: Option<String>,
-    /// After the result, go on with the caller's and the other party's tracks
+    /// After the result, go on with the caller's and the other party's tracks: on the same socket if the agent opted in
+    /// to that, else on a second one that only listens
     #[arg(long, requires = "hook", help_heading = "With a hook")]
     both_tracks: bool,
     /// What the other party says then
@@ -103,14 +104,8 @@ pub(super) struct HookOptions {
     /// The agent must be heard within this time
     #[arg(long, value_name = "TIME", value_parser = time_of, requires = "hook", help_heading = "With a hook")]
     max_first_audio: Option<Duration>,
-    /// The bearer token for the hook
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "hook",
-        help_heading = "With a hook"
-    )]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    proofs: Proofs,
     /// How long connecting may take
     #[arg(long, value_name = "TIME", value_parser = time_of, default_value = "5s", help_heading = "With a hook")]
     connect_timeout: Duration,
@@ -124,6 +119,7 @@ pub(super) struct Shared {
     pub(super) keys: Vec<String>,
     pub(super) record: Option<PathBuf>,
     pub(super) hang_up: Option<Duration>,
+    pub(super) tls: TlsFiles,
 }
 
 impl HookOptions {
@@ -185,12 +181,10 @@ impl HookOptions {
     }
 
     fn prepare(&self, shared: &Shared, probe: Probe) -> Result<(Hooks, CallFacts, Plan), String> {
-        let token = self.token_file.as_deref().map(text_of).transpose()?;
         let hooks = Hooks::new(HookConfig {
             urls: self.hook.iter().cloned().collect(),
-            token: token.map(|token| token.trim().to_owned()),
             probe: Some(probe),
-            ..HookConfig::default()
+            ..self.proofs.config(&shared.tls)?
         })
         .map_err(|error| error.to_string())?;
         let input = match &self.input_context {
@@ -292,10 +286,6 @@ impl HookOptions {
         }
         failures
     }
-}
-
-fn text_of(file: &Path) -> Result<String, String> {
-    fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn sound(file: &Path) -> Result<Bytes, String> {

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod hook_call;
 mod hook_line;
+mod hook_proofs;
 mod lint;
 mod secret;
 mod serve;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use call_control::transfer::TransferType;
+use media_bridge::BargeIn;
 use rustls::pki_types::CertificateDer;
 
 use super::types::Secret;
@@ -49,6 +50,8 @@ pub struct Agent {
     pub audiohook: AudioHook,
     /// What a caller hears whose agent is away, µ-law at 8 kHz; none is the prompt compiled in.
     pub comfort_prompt: ComfortPrompt,
+    /// What is done when the caller begins to speak while the agent does.
+    pub bargein: BargeIn,
     /// Who takes the caller when the agent is lost.
     pub agent_lost: TransferType,
     /// Who takes the caller when the agent closes cleanly without completing.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use call_control::transfer::TransferType;
+use media_bridge::BargeIn;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -40,6 +41,7 @@ pub(super) fn agent(section: &mut Section<'_>) -> Agent {
         certificate: certificate(section),
         audiohook: section.table("audiohook", audiohook),
         comfort_prompt: comfort_prompt(section),
+        bargein: section.word("bargein", BargeIn::Off),
         agent_lost: section.word("agent_lost", TransferType::Agent),
         closed_without_complete: section.word("closed_without_complete", TransferType::System),
     };

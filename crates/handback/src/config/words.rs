@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use call_control::transfer::{ReturnType, TransferType};
 use ipnet::IpNet;
+use media_bridge::BargeIn;
 
 use super::profile::Profile;
 use super::{
@@ -57,6 +58,7 @@ words!(ReliableProvisional {
 words!(Tone { "eu" => Tone::Eu, "us" => Tone::Us, "none" => Tone::None });
 words!(Transcribe { "transcribe" => Transcribe::Transcribe, "stop" => Transcribe::Stop });
 words!(HookProtocol { "twilio" => HookProtocol::Twilio, "audiohook" => HookProtocol::AudioHook });
+words!(BargeIn { "off" => BargeIn::Off, "duck" => BargeIn::Duck, "clear" => BargeIn::Clear });
 words!(AnswerWhen { "connected" => AnswerWhen::Connected, "hello" => AnswerWhen::Hello, "media" => AnswerWhen::Media });
 words!(TlsVersion { "1.2" => TlsVersion::V12, "1.3" => TlsVersion::V13 });
 words!(Unauthenticated { "answer" => Unauthenticated::Answer, "silence" => Unauthenticated::Silence });

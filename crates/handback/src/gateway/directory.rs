@@ -10,6 +10,7 @@ use bytes::Bytes;
 use call_control::transfer::{AccountId, NewTransfer, ReturnCredentials};
 use call_control::{ByeRule, Fallback, Notifies, Peer, Policy};
 use ipnet::IpNet;
+use media_bridge::BargeIn;
 use media_core::Tone;
 use sip_core::{
     Advertised, Algorithm, Credentials, DigestUser, EndpointConfig, Invitation, TrunkId, TrunkRule,
@@ -41,6 +42,7 @@ pub(super) struct Trunk {
     pub(super) hooks: Hooks,
     /// What a caller hears whose agent is away, µ-law at 8 kHz.
     pub(super) comfort: Bytes,
+    pub(super) bargein: BargeIn,
     pub(super) targets: TargetRules,
     pub(super) outbound_proxy: Option<String>,
     pub(super) profile: Profile,
@@ -129,6 +131,7 @@ impl Directory {
                     policy: policy(config, account, trunk),
                     hooks: hooks.clone(),
                     comfort: comfort.clone(),
+                    bargein: config.agent.bargein,
                     targets: targets.clone(),
                     outbound_proxy: trunk.outbound_proxy.clone(),
                     profile: trunk.profile.clone(),

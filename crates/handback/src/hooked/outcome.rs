@@ -50,6 +50,8 @@ pub struct Heard {
     pub first_audio_ms: Option<u64>,
     /// How long it was heard in all.
     pub ms: u64,
+    /// How often its audio came too late in the middle of what it said.
+    pub underruns: u32,
     /// How long it took to answer each time the caller had spoken.
     pub answers_ms: Vec<u64>,
 }

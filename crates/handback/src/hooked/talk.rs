@@ -89,6 +89,8 @@ pub struct Talk {
     /// The connection was cut by us, and is made again when it is gone.
     cut: bool,
     reconnects: bool,
+    /// The agent opted in to both tracks on its socket.
+    tracks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +168,7 @@ impl Talk {
             faults: None,
             cut: false,
             reconnects: false,
+            tracks: false,
         })
     }
 
@@ -190,6 +193,8 @@ impl Talk {
             }
         }
         if let Some(mut agent) = self.agent.take() {
+            let (phase, method) = (Phase::Ended, None);
+            agent.handle_input(self.clock.now(), AgentInput::Phase { phase, method });
             agent.handle_input(self.clock.now(), AgentInput::Stop);
             // the good-bye is said by the connection's own task
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -323,8 +328,10 @@ impl Talk {
             Output::Drained => self.drained(now),
             Output::QueueFull => self.tell(now, "ten minutes are queued: the newest is dropped"),
             Output::Dtmf { .. } => {}
-            #[allow(unreachable_patterns, reason = "what only a call needs")]
-            _ => {}
+            Output::Underrun { silence_ms } => {
+                self.outcome.heard.underruns += 1;
+                self.tell(now, format!("the agent's audio is late by {silence_ms} ms"));
+            }
         }
     }
 
@@ -369,13 +376,14 @@ impl Talk {
         if !matches!(self.stage, Stage::Draining { .. }) {
             return;
         }
-        let bridges =
-            self.plan.far.is_some() && self.outcome.complete.is_some() && self.agent.is_some();
-        if !bridges {
+        if self.plan.far.is_none() || self.outcome.complete.is_none() {
             self.stage = Stage::Over;
             return;
         }
         let method = Some("INVITE");
+        if self.agent.is_none() || !self.tracks {
+            self.listen_beside(now);
+        }
         let phase = Phase::HandingBack;
         self.input(now, AgentInput::Phase { phase, method });
         let (outcome, code) = (TransferOutcome::Answered, Some(200));
@@ -384,6 +392,18 @@ impl Talk {
         self.input(now, AgentInput::Phase { phase, method });
         self.tell(now, "caller is bridged");
         self.stage = Stage::Bridged { slots: 0 };
+    }
+
+    /// An agent that did not opt in to both tracks is done, and a second socket only listens, as
+    /// the gateway does it.
+    fn listen_beside(&mut self, now: Now) {
+        let parent = self.agent.take().and_then(|mut agent| {
+            let stream = agent.stream().map(str::to_owned);
+            agent.handle_input(now, AgentInput::Stop);
+            stream
+        });
+        self.tell(now, "a second socket listens");
+        self.agent = Some(self.hooks.listen(&self.facts, parent));
     }
 
     /// The other party's 20 ms, while the caller is bridged.

@@ -192,3 +192,17 @@ fn drain_of_a_full_queue_is_told_when_the_queue_is_emptied() {
         Some(false)
     );
 }
+
+#[test]
+fn gap_in_a_talk_spurt_is_told_once_and_a_pause_between_two_is_none() {
+    let mut playout = Playout::new();
+    playout.push(&[1; 480]);
+    pulled(&mut playout, 3 + 4);
+    assert_eq!(playout.take_gap(), None, "it may be the end");
+    playout.push(&[1; 160]);
+    playout.push(&[1; 160]);
+    assert_eq!((playout.take_gap(), playout.take_gap()), (Some(4), None));
+    pulled(&mut playout, 40);
+    playout.push(&[1; 480]);
+    assert_eq!(playout.take_gap(), None, "another talk-spurt");
+}

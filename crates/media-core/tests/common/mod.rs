@@ -61,7 +61,8 @@ pub(crate) fn sent(output: &Output, wanted: Side) -> Option<Sent> {
         | Output::Dtmf { .. }
         | Output::MarkPlayed { .. }
         | Output::Drained
-        | Output::QueueFull => None,
+        | Output::QueueFull
+        | Output::Underrun { .. } => None,
     }
 }
 

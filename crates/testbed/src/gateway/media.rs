@@ -189,7 +189,8 @@ impl Gateway {
                     FromSession::Heard { .. }
                     | FromSession::Dtmf { .. }
                     | FromSession::MarkPlayed { .. }
-                    | FromSession::QueueFull,
+                    | FromSession::QueueFull
+                    | FromSession::Underrun { .. },
                 ) => {}
                 None => return,
             }

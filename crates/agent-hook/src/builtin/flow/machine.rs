@@ -9,10 +9,10 @@ use timebase::Now;
 
 use super::load::reason;
 use super::program::{Action, Collect, DigitRule, Flow, Outcome, State, Target, to_a_person};
-use super::speech::{Ear, SpeechRule, Utterance};
 use super::variables::{Completion, Knowledge};
 use crate::agent::{Agent, AgentEvent, AgentInput, AgentOutput, Phase, Track, When};
 use crate::facts::CallFacts;
+use crate::speech::{Ear, SpeechRule, Utterance};
 
 /// Keys that are kept while nobody asks for them.
 const TYPED_AHEAD: usize = 64;

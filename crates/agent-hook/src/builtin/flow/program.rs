@@ -6,8 +6,8 @@ use bytes::Bytes;
 use call_control::transfer::TransferType;
 use serde_json::{Map, Value};
 
-use super::speech::SpeechRule;
 use super::variables::{Completion, Place};
+use crate::speech::SpeechRule;
 
 /// A checked flow.
 #[derive(Debug)]

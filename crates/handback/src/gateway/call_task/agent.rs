@@ -2,7 +2,7 @@
 
 use agent_hook::{AgentEvent, AgentInput, CallFacts, Phase};
 use call_control::{AgentRequest, AgentSaid, Input};
-use media_bridge::MediaCommand;
+use media_bridge::{BargeIn, MediaCommand};
 use tracing::Instrument;
 
 use super::super::{agent_words, beside, history};
@@ -74,6 +74,10 @@ impl CallTask {
         let (Some(agent), Some(media)) = (self.agent.take(), &self.media.handle) else {
             return;
         };
+        // the plane is at "off" by itself
+        if self.trunk.bargein != BargeIn::Off {
+            self.media_command(MediaCommand::BargeIn(self.trunk.bargein));
+        }
         if media.attach(agent).is_err() {
             let reason = "the media loop is busy".to_owned();
             self.feed(Input::Agent(AgentSaid::Closed {

@@ -53,7 +53,7 @@ impl Talk {
                 self.outcome.transcripts.push(text);
             }
             AgentEvent::Transcript { .. } => {}
-            AgentEvent::Hello { .. } => self.tell(now, "agent says hello"),
+            AgentEvent::Hello { tracks } => self.introduced(now, tracks),
             AgentEvent::Stalled => self.tell(now, "no sign of life from the hook"),
             AgentEvent::Closed {
                 code,
@@ -68,6 +68,11 @@ impl Talk {
                 },
             ),
         }
+    }
+
+    fn introduced(&mut self, now: Now, tracks: bool) {
+        self.tracks = tracks;
+        self.tell(now, "agent says hello");
     }
 
     pub(super) fn completed(&mut self, now: Now, output: OutputContext, when: When) {

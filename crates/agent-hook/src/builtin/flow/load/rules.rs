@@ -6,8 +6,8 @@ use serde_saphyr::{Location, Spanned};
 
 use super::super::document::{self, Word};
 use super::super::program::{DigitRule, Outcome};
-use super::super::speech::SpeechRule;
 use super::Loader;
+use crate::speech::SpeechRule;
 
 /// The most keys in a sequence.
 const MOST_KEYS: u64 = 64;

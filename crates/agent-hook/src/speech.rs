@@ -28,7 +28,7 @@ const FRAME_MS: u64 = 20;
 const HALF_BAND: [f32; 4] = [0.617, -0.166, 0.061, -0.012];
 
 /// Hears voices.
-pub(super) struct Ear {
+pub struct Ear {
     detector: Box<Detector>,
     /// The last samples at 8 kHz, as the interpolator needs them.
     history: [f32; 8],
@@ -44,8 +44,16 @@ impl fmt::Debug for Ear {
     }
 }
 
+impl Default for Ear {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Ear {
-    pub(super) fn new() -> Self {
+    /// One that has heard nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             detector: Box::new(Detector::default()),
             history: [0.0; 8],
@@ -55,7 +63,7 @@ impl Ear {
     }
 
     /// Takes 20 ms of µ-law; whether there is a voice in it.
-    pub(super) fn hears(&mut self, frame: &[u8]) -> bool {
+    pub fn hears(&mut self, frame: &[u8]) -> bool {
         let samples: Vec<f32> = frame
             .iter()
             .map(|byte| f32::from(decode_ulaw(*byte)))
@@ -117,18 +125,18 @@ fn unpredictable(samples: &[f32]) -> f32 {
 
 /// When somebody has spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SpeechRule {
+pub(crate) struct SpeechRule {
     /// This much voice is an utterance.
-    pub(super) min_ms: u64,
+    pub(crate) min_ms: u64,
     /// This much silence ends it.
-    pub(super) end_ms: u64,
+    pub(crate) end_ms: u64,
     /// It is over after this in any case.
-    pub(super) max_ms: u64,
+    pub(crate) max_ms: u64,
 }
 
 /// An utterance as far as it has got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Utterance {
+pub(crate) struct Utterance {
     voice_ms: u64,
     silence_ms: u64,
     length_ms: u64,
@@ -137,7 +145,7 @@ pub(super) struct Utterance {
 
 impl Utterance {
     /// Takes the next 20 ms; true when the utterance is over.
-    pub(super) fn goes_on(&mut self, voice: bool, rule: SpeechRule) -> bool {
+    pub(crate) fn goes_on(&mut self, voice: bool, rule: SpeechRule) -> bool {
         if voice {
             self.voice_ms += FRAME_MS;
             self.silence_ms = 0;
@@ -159,7 +167,7 @@ impl Utterance {
     }
 
     /// Whether somebody speaks beyond doubt.
-    pub(super) const fn is_certain(&self) -> bool {
+    pub(crate) const fn is_certain(&self) -> bool {
         self.certain
     }
 }
