@@ -319,6 +319,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         fallback: Some(fallback).filter(|steps| !steps.is_empty()),
         header_transfers: section.flag("header_transfers", false),
         tel_host: section.optional("tel_host"),
+        return_headers: section.words("return_headers", &[]),
         reliable_provisional: section.word("reliable_provisional", ReliableProvisional::Required),
         refer: section.optional_word("refer"),
         refer_timeout: section.optional_word("refer_timeout"),

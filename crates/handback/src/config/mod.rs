@@ -6,6 +6,7 @@ mod agent_types;
 mod agents;
 mod checks;
 mod environment;
+mod identity_header;
 mod meaning;
 mod profile;
 mod section;
@@ -21,6 +22,7 @@ use std::{fmt, fs};
 
 use toml::Table;
 
+pub use identity_header::{IdentityHeader, Place};
 pub use profile::{Bye, Notifies, Profile, Refer, ReferredBy, UuiEncoding, UuiPlace};
 pub use types::{
     Account, Admin, Agent, AnswerWhen, Api, ApiKey, AudioHook, ClientCertificate, Codec,

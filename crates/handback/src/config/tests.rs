@@ -683,6 +683,13 @@ fn trunk_is_told_what_its_kind_does_and_may_say_otherwise() {
         problem.starts_with("account[0].trunk[0].peer: "),
         "{problem}"
     );
+    let headers = "return_headers = ['Diversion: <sip:{called}@{host}>']";
+    assert_eq!(trunk(headers).return_headers[0].name(), "Diversion");
+    let problem = only_error(&account("allow = [\"::1\"]\nreturn_headers = ['Via: x']"));
+    assert!(
+        problem.starts_with("account[0].trunk[0].return_headers[0]: \"Via\" is none of"),
+        "{problem}"
+    );
     let problem = only_error(&account("allow = [\"::1\"]\ntel_host = \"a b\""));
     assert!(
         problem.starts_with("account[0].trunk[0].tel_host: "),

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use super::agent_types::{
     Agent, AnswerWhen, AudioHook, ClientCertificate, ComfortPrompt, HookProtocol, Transcribe,
 };
+use super::identity_header::IdentityHeader;
 use super::profile::Profile;
 
 /// The whole configuration, checked.
@@ -356,6 +357,8 @@ pub struct Trunk {
     pub header_transfers: bool,
     /// The host at which telephone numbers are called; without one, tel URIs are refused.
     pub tel_host: Option<String>,
+    /// By which header fields an INVITE return says who calls.
+    pub return_headers: Vec<IdentityHeader>,
     /// When provisional responses are reliable (RFC 3262).
     pub reliable_provisional: ReliableProvisional,
     /// When REFER is tried; none: as its profile says.

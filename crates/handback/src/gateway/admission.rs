@@ -136,7 +136,7 @@ fn start(
 
 fn facts(trunk: &Trunk, rules: &Rules, invitation: &Invitation) -> Facts {
     let host = sip_core::sent_by(&advertised(&rules.config), &invitation.flow);
-    let outward = Outward::of(invitation, &trunk.profile);
+    let mut outward = Outward::of(invitation, &trunk.profile);
     let brought = invitation
         .correlation
         .is_none()
@@ -145,6 +145,8 @@ fn facts(trunk: &Trunk, rules: &Rules, invitation: &Invitation) -> Facts {
         (Some(brought), _) => brought.id.clone(),
         (None, correlation) => correlation.as_deref().unwrap_or_default().into(),
     };
+    let said = identity::headers(&trunk.return_headers, &host, invitation, &transfer.0);
+    outward.replace(said);
     Facts {
         leg: invitation.leg,
         trunk: invitation.trunk,

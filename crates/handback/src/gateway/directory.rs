@@ -20,8 +20,8 @@ use transfer_api::{Account, Accounts, AccountsError, ApiKey, ReturnTarget, Targe
 
 use super::{hook_config, outward};
 use crate::config::{
-    self, Bye, Config, DigestAlgorithm, Profile, Protocol, Refer, ReferPolicy, ReliableProvisional,
-    Require, Step,
+    self, Bye, Config, DigestAlgorithm, IdentityHeader, Profile, Protocol, Refer, ReferPolicy,
+    ReliableProvisional, Require, Step,
 };
 
 /// The longest hand-back, all steps together, until BYE ends the call.
@@ -47,6 +47,7 @@ pub(super) struct Trunk {
     pub(super) outbound_proxy: Option<String>,
     pub(super) profile: Profile,
     pub(super) tel_host: Option<String>,
+    pub(super) return_headers: Vec<IdentityHeader>,
     /// Of calls whose context comes in their headers.
     return_uri: Option<String>,
     /// How often the outbound proxy is asked whether it is there.
@@ -136,6 +137,7 @@ impl Directory {
                     outbound_proxy: trunk.outbound_proxy.clone(),
                     profile: trunk.profile.clone(),
                     tel_host: trunk.tel_host.clone(),
+                    return_headers: trunk.return_headers.clone(),
                     return_uri: account.return_uri.clone(),
                     options_interval: trunk.options_interval,
                     codecs: config

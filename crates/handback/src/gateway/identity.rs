@@ -3,11 +3,11 @@
 use agent_hook::{CallFacts, HookToken};
 use bytes::Bytes;
 use call_control::transfer::InputContext;
-use sip_core::{Caller, Invitation};
+use sip_core::{Caller, Header, Invitation};
 
 use super::live_calls::Snapshot;
 use super::told;
-use crate::config::ReferredBy;
+use crate::config::{IdentityHeader, Place, ReferredBy};
 
 /// A new id of ours for a call: 16 hexadecimal digits.
 pub(super) fn new_call_id() -> String {
@@ -21,9 +21,7 @@ pub(super) fn session_id() -> u64 {
 
 /// Our own name-addr, with the user part that was called.
 fn own(host: &str, caller: &Caller) -> Bytes {
-    let called = sip_message::Uri::parse(&caller.to_uri).ok();
-    let user = called.as_ref().and_then(|uri| uri.user());
-    let user = user.map_or_else(|| "handback".into(), String::from_utf8_lossy);
+    let user = user_of(&caller.to_uri).unwrap_or_else(|| "handback".to_owned());
     format!("<sip:{user}@{host}>").into()
 }
 
@@ -42,12 +40,44 @@ pub(super) fn caller(host: &str, caller: &Caller) -> Bytes {
     let user = caller.user.as_deref().unwrap_or("anonymous");
     let name_addr = match &caller.display {
         Some(display) => {
-            let display = display.replace('\\', "\\\\").replace('"', "\\\"");
+            let display = escaped(display);
             format!("\"{display}\" <sip:{user}@{host}>")
         }
         None => format!("<sip:{user}@{host}>"),
     };
     name_addr.into()
+}
+
+/// The header fields by which a trunk wants to be told who calls.
+pub(super) fn headers(
+    templates: &[IdentityHeader],
+    host: &str,
+    invitation: &Invitation,
+    transfer: &str,
+) -> Vec<Header> {
+    let who = &invitation.caller;
+    let fill = |place: Place| match place {
+        Place::Display => escaped(who.display.as_deref().unwrap_or_default()),
+        Place::User => who.user.clone().unwrap_or_else(|| "anonymous".to_owned()),
+        Place::Host => host.to_owned(),
+        Place::Called => user_of(&who.to_uri).unwrap_or_else(|| "handback".to_owned()),
+        Place::From => text(&who.from_uri),
+        Place::To => text(&who.to_uri),
+        Place::Transfer => transfer.to_owned(),
+    };
+    let header = |template: &IdentityHeader| Header::new(template.name(), template.filled(fill));
+    templates.iter().map(header).collect()
+}
+
+/// The content of a quoted string.
+fn escaped(display: &str) -> String {
+    display.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+fn user_of(uri: &Bytes) -> Option<String> {
+    let uri = sip_message::Uri::parse(uri).ok()?;
+    let user = uri.user()?;
+    Some(String::from_utf8_lossy(user).into_owned())
 }
 
 /// Who calls: the user part, or the whole URI where there is none.

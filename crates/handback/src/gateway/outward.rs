@@ -56,6 +56,18 @@ impl Outward {
     }
 }
 
+impl Outward {
+    /// Header fields of the gateway's own on INVITE returns: instead of those of the same name that
+    /// are passed on; a Diversion goes before earlier ones (RFC 5806 §4).
+    pub(super) fn replace(&mut self, own: Vec<Header>) {
+        let is = |name: &str, header: &Header| header.name.eq_ignore_ascii_case(name);
+        self.on_invite.retain(|passed| {
+            is("Diversion", passed) || !own.iter().any(|header| is(&passed.name, header))
+        });
+        self.on_invite.splice(0..0, own);
+    }
+}
+
 /// The caller's header fields that the list names; User-to-User has places of its own.
 fn passed(invitation: &Invitation, names: &[String]) -> Vec<Header> {
     let named = |name: &str| {
@@ -147,6 +159,25 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_headers_replace_those_passed_on_but_for_diversions() {
+        let header = |name: &str, value: &'static str| Header::new(name, value);
+        let mut outward = Outward {
+            on_invite: vec![
+                header("p-asserted-identity", "theirs"),
+                header("Diversion", "earlier"),
+                header("X-A", "1"),
+            ],
+            ..Outward::default()
+        };
+        outward.replace(vec![
+            header("P-Asserted-Identity", "ours"),
+            header("Diversion", "ours"),
+        ]);
+        let values: Vec<&[u8]> = outward.on_invite.iter().map(|it| &it.value[..]).collect();
+        assert_eq!(values, [&b"ours"[..], b"ours", b"earlier", b"1"]);
+    }
 
     #[test]
     fn uui_is_written_in_hexadecimal_once() {
