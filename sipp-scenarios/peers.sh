@@ -46,6 +46,23 @@ calls = 200
 fallback = ["BYE"]
 T
 
+# An agent of its own process, that asks for a key and gives it back: again, when a hand-back has failed.
+free_port; agent=$port
+cat >"$work/agent.yaml" <<T
+version: 1
+start: ask
+prompts: {dir: "$root/docs/examples/flow/prompts"}
+states:
+  ask:
+    say: menu.wav
+    bargein: [dtmf]
+    collect: {dtmf: {max: 1, timeout_ms: 9000}, into: transferVariables.choice}
+    next: chosen
+  chosen: {complete: {transferType: SYSTEM, currentTaskName: chosen}}
+T
+"$handback" agent --listen "127.0.0.1:$agent" --flow "$work/agent.yaml" >"$work/agent.log" 2>&1 &
+pids+=($!)
+
 declare -A account_of address_of ga_target
 last=0
 
@@ -83,6 +100,10 @@ trunk uui-parameter 'peer = { uui = ["refer_to_parameter"] }'
 trunk slow-bye 'peer = { bye_after_ms = 3000 }'
 trunk mute 'peer = { notifies = "never", first_notify_ms = 1000 }'
 trunk tel 'tel_host = "sbc.acme.example"'
+account again "hook = \"ws://127.0.0.1:$agent/\"
+fallback = [\"AGENT\"]"
+trunk again ''
+trunk again-hasty 'refer_timeout = "3s"'
 account ga-refer 'return_transfer_type = "REFER"
 return_uri = "sip:back@127.0.0.1:9;x=%41"'
 trunk ga-refer 'header_transfers = true'
