@@ -230,6 +230,18 @@ for file in "$here"/peers/*"$pattern"*.xml; do
 done
 wait "${running[@]}" || true
 
+# What the command line says of the last call that was returned by INVITE.
+if [ -z "$pattern" ]; then
+  call=$(curl -sS "http://127.0.0.1:$admin/records?trunk=dials" | jq -r '.records[0].call')
+  shown=$("$handback" ladder --admin "127.0.0.1:$admin" "$call" 2>&1) || true
+  missing=""
+  for word in caller handback target "REFER <sip:back@" "603 Decline REFER" "200 OK INVITE (SDP)" "agent completed" BYE; do
+    grep -qF "$word" <<<"$shown" || missing="$missing $word"
+  done
+  "$handback" calls --admin "127.0.0.1:$admin" | grep -qx "no call is up" || missing="$missing no-call-is-up"
+  if [ -z "$missing" ]; then echo ok; else printf 'FAIL\nnot shown:%s\n%s\n' "$missing" "$shown"; fi >"$work/ladder_and_calls_are_shown.cli.result"
+fi
+
 passed=0 failed=0
 for result in "$work"/*.result; do
   name=$(basename "$result" .result)

@@ -13,7 +13,8 @@ use timebase::UnixMillis;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 use transfer_api::{
-    AdminState, CallOrder, LiveCall, LiveCalls, NodeOrder, TrunkShown, admin_router,
+    AdminState, CallOrder, Ladder, LadderLine, LiveCall, LiveCalls, NodeOrder, TrunkShown,
+    admin_router,
 };
 use transfer_store::{CallRecord, Store, StoreOptions};
 
@@ -38,6 +39,19 @@ impl LiveCalls for Stood {
 
     fn trunks(&self) -> Vec<TrunkShown> {
         Vec::new()
+    }
+
+    fn ladder(&self, sip_call_id: &str) -> Option<Ladder> {
+        (sip_call_id != "gone@sbc").then(|| Ladder {
+            lines: vec![LadderLine {
+                at_ms: 3,
+                direction: "in",
+                local: ([127, 0, 0, 1], 5060).into(),
+                remote: ([192, 0, 2, 1], 5062).into(),
+                what: format!("INVITE of {sip_call_id}"),
+            }],
+            dropped: 0,
+        })
     }
 
     fn order(&self, call: &str, order: CallOrder) -> bool {
@@ -133,7 +147,8 @@ impl Node {
             outcome: "handed_back".to_owned(),
             arrived_at: UnixMillis(START),
             ended_at: UnixMillis(START + ended),
-            record: r#"{"steps":[{"method":"REFER","result":"succeeded"}]}"#.to_owned(),
+            record: r#"{"sipCallId":"over@sbc","steps":[{"method":"REFER","result":"succeeded"}]}"#
+                .to_owned(),
         };
         self.store.record_call(record).await.unwrap();
     }
@@ -211,6 +226,24 @@ async fn one_call_is_shown_live_and_when_it_is_over() {
         (status, &body["error"]["code"]),
         (StatusCode::NOT_FOUND, &json!("404-02"))
     );
+}
+
+#[tokio::test]
+async fn ladder_of_a_call_is_shown_while_it_is_live_and_afterwards() {
+    let node = Node::new().await;
+    node.register("t-1").await;
+    node.record("c-over", 10).await;
+    for (path, call_id) in [
+        ("/calls/a/ladder", "a@sbc"),
+        ("/calls/c-over/ladder", "over@sbc"),
+    ] {
+        let (status, ladder) = node.ask("GET", path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert_eq!(ladder["lines"][0]["what"], format!("INVITE of {call_id}"));
+        assert_eq!(ladder["lines"][0]["remote"], "192.0.2.1:5062");
+    }
+    let (status, _) = node.ask("GET", "/calls/c-none/ladder").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -1,14 +1,17 @@
-//! The command line: `serve`, `demo`, `call`, `agent`, `lint`, `check`, `secret`.
+//! The command line: `serve`, `demo`, `call`, `calls`, `ladder`, `agent`, `lint`, `check`, `secret`.
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 78 configuration. Logs go to the standard error.
 
+mod admin;
 mod agent;
 mod call;
+mod calls;
 mod check;
 mod demo;
 mod hook_call;
 mod hook_line;
 mod hook_proofs;
+mod ladder;
 mod lint;
 mod secret;
 mod serve;
@@ -57,6 +60,10 @@ enum Command {
     Check(check::Check),
     /// Make an API key pair
     Secret,
+    /// Show the calls of a running gateway
+    Calls(calls::Calls),
+    /// Show what was said in SIP for a call of a running gateway
+    Ladder(ladder::LadderOf),
 }
 
 /// Runs the command that the arguments name.
@@ -69,7 +76,9 @@ pub fn main() -> ExitCode {
         | Command::Call(_)
         | Command::Lint(_)
         | Command::Check(_)
-        | Command::Secret => "warn",
+        | Command::Secret
+        | Command::Calls(_)
+        | Command::Ladder(_) => "warn",
     };
     if let Command::Call(call) = &mut cli.command {
         cli.log = call.claim_log(cli.log);
@@ -86,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Lint(lint) => lint.run(),
         Command::Check(check) => check.run(),
         Command::Secret => secret::run(),
+        Command::Calls(calls) => block_on(calls.run()),
+        Command::Ladder(ladder) => block_on(ladder.run()),
     }
 }
 

@@ -122,6 +122,9 @@ fn start(
     if !shared.live.admit(call_id, handle, limit) {
         return None;
     }
+    shared
+        .ladders
+        .begin(&invitation.caller.call_id, &facts.transfer);
     let call = Call::new(now, facts, trunk.policy.clone());
     let mailbox = Mailbox {
         leg_events: leg_events.clone(),

@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use subtle::ConstantTimeEq;
 use timebase::UnixMillis;
 use tokio::sync::{mpsc, oneshot, watch};
-use transfer_api::{CallOrder, LiveCall, TrunkShown};
+use transfer_api::{CallOrder, Ladder, LiveCall, TrunkShown};
 
 use super::shared::Shared;
 
@@ -235,6 +235,10 @@ impl transfer_api::LiveCalls for Console {
             }
         });
         shown.collect()
+    }
+
+    fn ladder(&self, sip_call_id: &str) -> Option<Ladder> {
+        self.0.ladders.of(sip_call_id)
     }
 
     fn order(&self, call: &str, order: CallOrder) -> bool {

@@ -13,6 +13,7 @@ mod hook_api;
 mod hook_config;
 mod http;
 mod identity;
+mod ladders;
 mod live_calls;
 mod media_words;
 mod node;
@@ -45,6 +46,7 @@ use transfer_store::{EncryptionKey, Store, StoreError, StoreOptions};
 
 use crate::config::{Config, Protocol};
 use directory::{Directory, DirectoryError, advertised, endpoint_config};
+use ladders::Ladders;
 pub use live_calls::{CallHandle, LiveCalls, Order, Snapshot};
 use shared::{Rules, Shared};
 use trunk_health::TrunkHealth;
@@ -133,6 +135,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         store,
         media,
         live: LiveCalls::default(),
+        ladders: Ladders::default(),
         trunk_health: TrunkHealth::default(),
         rules: rules_now,
         draining: draining_now,
@@ -144,26 +147,32 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let sip = run_sip(sockets, &shared, config, tls);
     own.send_replace(Arc::new(own_addresses(&sip, config)));
 
-    let (api_address, api_router) = (local_address(&api)?, hook_api::beside(state, &shared));
+    let (api_address, admin_address) = (local_address(&api)?, local_address(&admin)?);
+    let api_router = hook_api::beside(state, &shared);
     let (admin_router, orders) = admin::router(&shared);
-    let tend = tokio::spawn(node::tend(Arc::clone(&shared)));
-    let trunks = tokio::spawn(trunk_health::watch(Arc::clone(&shared), rules.subscribe()));
+    let mut servers = tasks(&shared, &rules);
+    servers.push(tokio::spawn(http::serve(api, api_router)));
+    servers.push(tokio::spawn(http::serve(admin, admin_router)));
     Ok(Gateway {
         api: api_address,
-        admin: local_address(&admin)?,
+        admin: admin_address,
         shared,
         sip,
         rules,
         accounts,
         draining,
         orders,
-        servers: vec![
-            tokio::spawn(http::serve(api, api_router)),
-            tokio::spawn(http::serve(admin, admin_router)),
-            tend,
-            trunks,
-        ],
+        servers,
     })
+}
+
+/// What runs beside the calls.
+fn tasks(shared: &Arc<Shared>, rules: &watch::Sender<Arc<Rules>>) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(ladders::keep(Arc::clone(shared))),
+        tokio::spawn(node::tend(Arc::clone(shared))),
+        tokio::spawn(trunk_health::watch(Arc::clone(shared), rules.subscribe())),
+    ]
 }
 
 /// Starts the SIP driver with the door of the gateway.

@@ -12,6 +12,7 @@ use transfer_store::Store;
 
 use super::dial::{Dialler, Guard};
 use super::directory::{Directory, Trunk};
+use super::ladders::Ladders;
 use super::live_calls::LiveCalls;
 use super::trunk_health::TrunkHealth;
 use crate::config::Config;
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) media: MediaPlane,
     pub(super) live: LiveCalls,
+    pub(super) ladders: Ladders,
     pub(super) trunk_health: TrunkHealth,
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) draining: watch::Receiver<bool>,

@@ -25,7 +25,7 @@ use transfer_store::{CallFilter, Store};
 use utoipa::OpenApi;
 
 use crate::failure::{ErrorBody, Failure};
-pub use shown::{LiveCall, TrunkShown, whole_milliseconds};
+pub use shown::{Ladder, LadderLine, LiveCall, TrunkShown, whole_milliseconds};
 use shown::{OneTransfer, Shown};
 
 /// Calls of one transfer that are shown with it.
@@ -41,6 +41,8 @@ pub trait LiveCalls: fmt::Debug + Send + Sync {
     fn one(&self, call: &str) -> Option<LiveCall>;
     /// The trunks as they stand.
     fn trunks(&self) -> Vec<TrunkShown>;
+    /// What was said in SIP for the call whose INVITE had this Call-ID; none where it is not known any more.
+    fn ladder(&self, sip_call_id: &str) -> Option<Ladder>;
     /// Posts an order; false where the call is over or has an order waiting.
     fn order(&self, call: &str, order: CallOrder) -> bool;
 }
@@ -83,6 +85,7 @@ pub struct AdminState {
         lists::live,
         lists::trunks,
         one_call,
+        ladder,
         hang_up,
         hand_back,
         lists::records,
@@ -101,6 +104,7 @@ pub fn admin_router(state: AdminState) -> Router {
     Router::new()
         .route("/calls", get(lists::live))
         .route("/calls/{call}", get(one_call))
+        .route("/calls/{call}/ladder", get(ladder))
         .route("/calls/{call}/hang-up", post(hang_up))
         .route("/calls/{call}/hand-back", post(hand_back))
         .route("/records", get(lists::records))
@@ -160,6 +164,34 @@ async fn one_call(
     let record = admin.store.call(&call).await?;
     let record = record.ok_or(Failure::UnknownCall)?;
     Ok(Json(Shown::over(record)))
+}
+
+/// What was said in SIP for a call, live or over; the latest calls of this node are remembered.
+#[utoipa::path(
+    get,
+    tag = "admin",
+    path = "/calls/{call}/ladder",
+    params(("call" = String, Path, description = "The gateway's id of the call")),
+    responses(
+        (status = 200, description = "Its messages", body = Ladder),
+        (status = 401, description = "The token is missing or wrong", body = ErrorBody),
+        (status = 404, description = "No such call, or too long ago", body = ErrorBody),
+        (status = 503, description = "Not possible at this time", body = ErrorBody),
+    )
+)]
+async fn ladder(
+    State(admin): State<AdminState>,
+    Path(call): Path<String>,
+) -> Result<Json<Ladder>, Failure> {
+    let sip_call_id = match admin.live.one(&call) {
+        Some(live) => Some(live.sip_call_id),
+        None => {
+            let record = admin.store.call(&call).await?;
+            record.as_ref().and_then(shown::sip_call_id)
+        }
+    };
+    let ladder = sip_call_id.and_then(|id| admin.live.ladder(&id));
+    ladder.map(Json).ok_or(Failure::UnknownCall)
 }
 
 /// Ends a live call on both sides.

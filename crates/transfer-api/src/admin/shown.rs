@@ -1,5 +1,7 @@
 //! Calls and transfers as the admin API shows them: times are UTC with milliseconds.
 
+use std::net::SocketAddr;
+
 use call_control::transfer::{
     AccountId, InputContext, OutputContext, SipReturn, Status, Transfer, TransferId,
 };
@@ -39,6 +41,40 @@ pub struct LiveCall {
     pub arrived_at: UnixMillis,
     /// Where it is: `arriving`, `answering`, `with_agent`, `handing_back`, `bridged`, `ending`.
     pub phase: &'static str,
+}
+
+/// The SIP messages of a call, in their order.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ladder {
+    /// The messages.
+    pub lines: Vec<LadderLine>,
+    /// How many more there were than are kept of one call.
+    pub dropped: u32,
+}
+
+/// A SIP message of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LadderLine {
+    /// Milliseconds since the first one.
+    pub at_ms: u64,
+    /// `in` or `out`, seen from the gateway.
+    pub direction: &'static str,
+    /// The gateway's address.
+    #[schema(value_type = String)]
+    pub local: SocketAddr,
+    /// The peer's.
+    #[schema(value_type = String)]
+    pub remote: SocketAddr,
+    /// Its method or status, and what it is about.
+    pub what: String,
+}
+
+/// The Call-ID that a record holds.
+pub(super) fn sip_call_id(record: &CallRecord) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_str(&record.record).ok()?;
+    Some(record.get("sipCallId")?.as_str()?.to_owned())
 }
 
 /// A trunk as it stands.
