@@ -514,6 +514,12 @@ async fn agent_is_told_of_the_conversations_earlier_transfers_with_what_was_said
     call.until_handed_back_by_bye(&lab, "first").await;
     lab.until_idle().await;
 
+    let admin = lab.admin("/transfers/lab/first").await;
+    let admin: Value = serde_json::from_str(&admin).unwrap();
+    assert_eq!(
+        admin["transcript"][0]["text"], "my order is late",
+        "{admin}"
+    );
     let conversation = json!({ "externalConversationId": "chat-9" });
     lab.register("second", conversation).await;
     let place = Call::place(&lab, Transport::Udp, "second");

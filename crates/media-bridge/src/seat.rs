@@ -365,7 +365,7 @@ impl Seat {
                         .record(f64::from(silence_ms) / 1000.0);
                 }
                 Output::QueueFull => {
-                    tracing::info!("play-out queue full: the agent's newest audio is dropped")
+                    tracing::warn!("play-out queue full: the agent's newest audio is dropped")
                 }
             }
         }

@@ -222,6 +222,7 @@ impl Talk {
             while let Some(output) = self.session.poll_output() {
                 self.carry_out(now, output, &mut heard);
             }
+            self.far_speaks(now);
             self.listen(now, &heard);
             self.recording.add(&said, &heard);
             self.hear_agent(now);
@@ -407,25 +408,29 @@ impl Talk {
     }
 
     /// The other party's 20 ms, while the caller is bridged.
-    fn far_speaks(&mut self, now: Now, slot: usize) -> bool {
-        let far = self.plan.far.clone().unwrap_or_default();
-        let Some(rest) = far.get(slot * FRAME..).filter(|rest| !rest.is_empty()) else {
-            return false;
+    fn far_speaks(&mut self, now: Now) {
+        let Stage::Bridged { slots } = &mut self.stage else {
+            return;
         };
+        let far = self.plan.far.clone().unwrap_or_default();
+        let rest = far.get(*slots * FRAME..).unwrap_or_default();
+        if rest.is_empty() {
+            self.stage = Stage::Over;
+            return;
+        }
+        *slots += 1;
         let mut frame = [0xff; FRAME];
         let length = rest.len().min(FRAME);
         frame[..length].copy_from_slice(&rest[..length]);
         // both parties are on one timeline
         let (track, timestamp_ms) = (agent_hook::Track::Outbound, self.position_ms);
-        self.input(
-            now,
-            AgentInput::Heard {
-                track,
-                timestamp_ms,
-                frame: &frame,
-            },
-        );
-        true
+        let frame = &frame;
+        let heard = AgentInput::Heard {
+            track,
+            timestamp_ms,
+            frame,
+        };
+        self.input(now, heard);
     }
 
     /// Connects the hook again, as the gateway does when it lost it.

@@ -28,6 +28,8 @@ use crate::failure::{ErrorBody, Failure};
 pub use shown::{Ladder, LadderLine, LiveCall, TrunkShown, whole_milliseconds};
 use shown::{OneTransfer, Shown};
 
+/// Transfers of a conversation among which that one is looked for that the transcript is of.
+const OF_A_CONVERSATION: u32 = 100;
 /// Calls of one transfer that are shown with it.
 const CALLS_OF_A_TRANSFER: u32 = 50;
 /// How long a reload may take.
@@ -268,6 +270,15 @@ async fn one_transfer(
     let (account, id) = (AccountId(account), TransferId(id));
     let transfer = admin.store.fetch(&account, &id).await?;
     let transfer = transfer.ok_or(Failure::UnknownTransfer)?;
+    let conversation = &transfer.registered.external_conversation_id;
+    let others = admin
+        .store
+        .conversation(&account, conversation, OF_A_CONVERSATION);
+    let transcript = others
+        .await?
+        .into_iter()
+        .find(|it| it.transfer.registered.id == id)
+        .and_then(|it| it.transcript);
     let live = admin.live.all().into_iter();
     let live: Vec<Shown> = live
         .filter(|call| call.account == account && call.transfer == id)
@@ -284,7 +295,11 @@ async fn one_transfer(
         .into_iter()
         .chain(over.into_iter().map(Shown::over))
         .collect();
-    Ok(Json(OneTransfer::of(transfer, calls)))
+    Ok(Json(OneTransfer::of(
+        transfer,
+        transcript.as_deref(),
+        calls,
+    )))
 }
 
 /// Drains the node, as SIGTERM does: it ends when its calls have.

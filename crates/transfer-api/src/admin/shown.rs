@@ -209,13 +209,17 @@ impl TransferShown {
 pub(super) struct OneTransfer {
     #[serde(flatten)]
     transfer: TransferShown,
+    /// What was said, as far as the agent told, once the transfer is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transcript: Option<serde_json::Value>,
     calls: Vec<Shown>,
 }
 
 impl OneTransfer {
-    pub(super) fn of(transfer: Transfer, calls: Vec<Shown>) -> Self {
+    pub(super) fn of(transfer: Transfer, transcript: Option<&str>, calls: Vec<Shown>) -> Self {
         Self {
             transfer: TransferShown::of(transfer),
+            transcript: transcript.and_then(|text| serde_json::from_str(text).ok()),
             calls,
         }
     }

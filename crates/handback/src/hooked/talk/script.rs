@@ -102,14 +102,7 @@ impl Talk {
                 self.stage = Stage::Over;
             }
             Stage::Draining { until } if until <= now => self.stage = Stage::Over,
-            Stage::Bridged { slots } => {
-                self.stage = if self.far_speaks(now, slots) {
-                    Stage::Bridged { slots: slots + 1 }
-                } else {
-                    Stage::Over
-                };
-            }
-            Stage::Talking | Stage::Draining { .. } | Stage::Over => {}
+            Stage::Talking | Stage::Draining { .. } | Stage::Bridged { .. } | Stage::Over => {}
         }
     }
 
