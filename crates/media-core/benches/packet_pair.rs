@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use media_core::{Codec, Input, LegMedia, Output, Session, Side};
+use media_core::{Codec, Control, Input, LegMedia, Output, Session, Side};
 use std::hint::black_box;
 use timebase::Now;
 
@@ -30,6 +30,7 @@ impl Call {
                 ptime_ms: 20,
                 send: true,
                 receive: true,
+                control: Control::default(),
             };
             session.handle_input(Now::ZERO, Input::Connect { side, media });
         }

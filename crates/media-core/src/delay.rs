@@ -84,6 +84,11 @@ impl Delays {
         Some(self.origin? + BUCKET * self.slow as i64)
     }
 
+    /// The delay of half of the packets.
+    pub(crate) fn usual(&self) -> Option<i64> {
+        Some(self.origin? + BUCKET * self.usual as i64)
+    }
+
     /// How much slower the slow packets are than the usual ones.
     pub(crate) const fn spread(&self) -> u64 {
         (self.slow - self.usual) as u64 * BUCKET as u64

@@ -177,6 +177,14 @@ impl JitterBuffer {
         self.position.is_some()
     }
 
+    /// Milliseconds that a usual packet waits before it is played.
+    pub(crate) fn waits_ms(&self) -> u32 {
+        let behind = self.position.map(|position| self.behind(position.head));
+        let waits = behind.zip(self.delays.usual());
+        let waits = waits.map_or(0, |(behind, usual)| behind - usual);
+        u32::try_from(waits / 8).unwrap_or(0)
+    }
+
     /// Stores a payload at its timestamp.
     pub(crate) fn put(&mut self, timestamp: u32, payload: &[u8]) -> Stored {
         let mut position = self.located(timestamp);

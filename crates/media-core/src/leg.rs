@@ -2,9 +2,12 @@
 
 use crate::codec::Audio;
 use crate::dtmf::{Digit, DigitSender};
+use crate::quality::{Meter, opinion, rating};
 use crate::receiver::Receiver;
+use crate::reports::{Reports, ntp};
+use crate::rtcp::{Compound, SenderInfo, Voip};
 use crate::sender::Sender;
-use crate::{Figures, LegMedia, rtp};
+use crate::{Figures, LegMedia, rtcp, rtp};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +15,9 @@ use timebase::Now;
 
 /// After this long without a packet, early media are taken to have stopped.
 const STOPPED: Duration = Duration::from_secs(3);
+
+/// The longest play-out delay that the jitter buffer goes to.
+const MOST_MS: u16 = 200;
 
 /// One leg's media.
 #[derive(Debug)]
@@ -26,6 +32,11 @@ pub(crate) struct Leg {
     digits: DigitSender,
     figures: Figures,
     pub(crate) last_packet: Option<Now>,
+    /// When the last RTCP came.
+    pub(crate) last_control: Option<Now>,
+    reports: Reports,
+    heard: Meter,
+    said: Meter,
     /// Whether the leg stands; its figures remain afterwards.
     pub(crate) connected: bool,
 }
@@ -42,6 +53,10 @@ impl Leg {
             digits: DigitSender::default(),
             figures: Figures::default(),
             last_packet: None,
+            last_control: None,
+            reports: Reports::new(random),
+            heard: Meter::default(),
+            said: Meter::default(),
             connected: true,
         }
     }
@@ -65,6 +80,10 @@ impl Leg {
 
     /// Takes a datagram; gives the digit that it completes.
     pub(crate) fn receive(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) -> Option<Digit> {
+        if self.media.control.muxed && rtcp::is_muxed(datagram) {
+            self.control(now, from, datagram);
+            return None;
+        }
         let from = canonical(from);
         let exact = from == self.expected;
         if from.ip() != self.expected.ip() || (self.exact && !exact) {
@@ -95,11 +114,117 @@ impl Leg {
 
     /// What this leg says in this slot.
     pub(crate) fn pull(&mut self) -> Audio {
-        if self.media.receive {
-            self.receiver.jitter.pull()
-        } else {
-            Audio::silence(self.media.codec)
+        if !self.media.receive {
+            return Audio::silence(self.media.codec);
         }
+        let audio = self.receiver.jitter.pull();
+        if self.receiver.jitter.is_running() {
+            self.heard.take(audio.codec, &audio.frame);
+        }
+        audio
+    }
+
+    /// Takes RTCP. What is none, or a stranger's, changes nothing.
+    pub(crate) fn control(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
+        let ours = self.sender.ssrc();
+        let reports = &mut self.reports;
+        let known = canonical(from).ip() == self.expected.ip();
+        if !known || !rtcp::read(datagram, |told| reports.told(now, ours, told)) {
+            self.figures.rtcp_refused += 1;
+            return;
+        }
+        reports.measured(datagram.len());
+        self.figures.rtcp_in += 1;
+        self.last_control = Some(now);
+    }
+
+    /// The report that is due.
+    pub(crate) fn due_report(&mut self, now: Now) -> Option<(SocketAddr, Bytes)> {
+        let to = self
+            .media
+            .control
+            .to
+            .filter(|to| !to.ip().is_unspecified())?;
+        if !self.reports.is_due(now) {
+            return None;
+        }
+        let mut report = self.report(now);
+        if let Some(voip) = self.voip().filter(|_| self.media.control.voip_metrics) {
+            report = report.with_voip(&voip);
+        }
+        Some((to, self.sent_report(&report)))
+    }
+
+    /// The last report: the source ends (RFC 3550 §6.3.7). None where nothing was ever sent.
+    pub(crate) fn goodbye(&mut self, now: Now) -> Option<(SocketAddr, Bytes)> {
+        let to = self
+            .media
+            .control
+            .to
+            .filter(|to| !to.ip().is_unspecified())?;
+        if self.figures.packets_out + self.figures.rtcp_out == 0 {
+            return None;
+        }
+        let report = self.report(now).goodbye();
+        Some((to, self.sent_report(&report)))
+    }
+
+    fn report(&mut self, now: Now) -> Compound {
+        const HEADER: u64 = 12;
+        let Figures {
+            packets_out,
+            bytes_out,
+            ..
+        } = self.figures;
+        #[allow(clippy::cast_possible_truncation)]
+        let sender = SenderInfo {
+            ntp: ntp(now),
+            timestamp: self.sender.timestamp(),
+            packets: packets_out as u32,
+            octets: (bytes_out - HEADER * packets_out) as u32,
+        };
+        let received = self.receiver.received();
+        self.reports
+            .report(now, self.sender.ssrc(), sender, packets_out, received)
+    }
+
+    fn sent_report(&mut self, report: &Compound) -> Bytes {
+        self.figures.rtcp_out += 1;
+        self.sender.report(report.bytes())
+    }
+
+    /// The VoIP metrics of what comes (RFC 3611 §4.7).
+    fn voip(&self) -> Option<Voip> {
+        const UNKNOWN: i8 = 127;
+        let ssrc = self.receiver.received()?.ssrc;
+        let figures = self.figures();
+        let bursts = self.receiver.misses().bursts();
+        let expected = figures.packets_in + figures.lost;
+        let rate = |count: u64| share(count, expected);
+        let level = |level: Option<f32>| level.map_or(UNKNOWN, |level| level as i8);
+        let packet_ms = f32::from(self.media.ptime_ms);
+        let buffer = u16::try_from(figures.delay_ms).unwrap_or(u16::MAX);
+        let opinion = (figures.mos.unwrap_or(0.0) * 10.0) as u8;
+        let in_256ths = |share: f32| (share * 256.0) as u8;
+        Some(Voip {
+            ssrc,
+            rates: [
+                in_256ths(rate(figures.lost)),
+                in_256ths(rate(figures.late + figures.discarded)),
+                in_256ths(bursts.burst_density),
+                in_256ths(bursts.gap_density),
+            ],
+            times: [
+                (bursts.burst_length * packet_ms) as u16,
+                (bursts.gap_length * packet_ms) as u16,
+                figures.round_trip_ms.unwrap_or(0.0) as u16,
+                buffer.saturating_add(self.media.ptime_ms),
+            ],
+            levels: [level(figures.level_in), level(figures.noise_in)],
+            rating: figures.rating.unwrap_or(0.0) as u8,
+            opinions: [opinion; 2],
+            buffer: [buffer, buffer, MOST_MS],
+        })
     }
 
     /// The digit whose end never came.
@@ -127,6 +252,7 @@ impl Leg {
             sender,
             digits,
             figures,
+            said,
             ..
         } = self;
         if !media.send || media.remote.ip().is_unspecified() {
@@ -146,7 +272,10 @@ impl Leg {
                     .for_each(&mut sent);
                 figures.dtmf_out += u64::from(event.last);
             }
-            (Some(_) | None, _) => sender.audio(audio, spurt, media, sent),
+            (Some(_) | None, _) => {
+                said.take(audio.codec, &audio.frame);
+                sender.audio(audio, spurt, media, sent);
+            }
         }
     }
 
@@ -154,13 +283,48 @@ impl Leg {
     pub(crate) fn figures(&self) -> Figures {
         let mut figures = self.figures;
         self.receiver.report(&mut figures);
+        let round_trip = self.reports.round_trip();
+        figures.round_trip_ms = round_trip.map(|trip| trip.as_secs_f32() * 1000.0);
+        figures.level_in = self.heard.speech();
+        figures.noise_in = self.heard.noise();
+        figures.level_out = self.said.speech();
+        self.rate(&mut figures);
         figures
+    }
+
+    /// Fills in the estimates of what listeners say, here and at the peer.
+    fn rate(&self, figures: &mut Figures) {
+        let one_way = figures.round_trip_ms.unwrap_or(0.0) / 2.0;
+        let packet = f32::from(self.media.ptime_ms);
+        if figures.packets_in > 0 {
+            let expected = figures.packets_in + figures.lost;
+            let missing = share(figures.lost + figures.late + figures.discarded, expected);
+            let bursts = self.receiver.misses().burst_ratio();
+            #[allow(clippy::cast_precision_loss)]
+            let delay = one_way + packet + figures.delay_ms as f32;
+            let rating = rating(self.media.codec, missing, bursts, delay);
+            figures.rating = Some(rating);
+            figures.mos = Some(opinion(rating));
+        }
+        let remote = self.reports.remote();
+        figures.remote = remote.map(|mut remote| {
+            let missing = share(u64::try_from(remote.lost).unwrap_or(0), figures.packets_out);
+            // the delay of its jitter buffer is not known: that of ours at the start
+            let rating = rating(self.media.codec, missing, 1.0, one_way + packet + 40.0);
+            remote.mos = remote.mos.or(Some(opinion(rating)));
+            remote
+        });
     }
 
     fn count(&mut self, digit: Option<Digit>) -> Option<Digit> {
         self.figures.dtmf_in += u64::from(digit.is_some());
         digit
     }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn share(part: u64, of: u64) -> f32 {
+    part as f32 / of.max(1) as f32
 }
 
 /// An IPv4 address that came mapped into IPv6 is the same address.

@@ -15,7 +15,10 @@ mod keys;
 mod leg;
 mod pitch;
 mod playout;
+mod quality;
 mod receiver;
+mod reports;
+mod rtcp;
 mod rtp;
 mod sender;
 mod session;
@@ -80,6 +83,19 @@ pub struct LegMedia {
     pub send: bool,
     /// Whether we listen to this leg.
     pub receive: bool,
+    /// Its reports.
+    pub control: Control,
+}
+
+/// How a leg's RTCP goes (RFC 3550 §6). The default is that none is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Where it is sent.
+    pub to: Option<SocketAddr>,
+    /// It shares RTP's port (RFC 5761).
+    pub muxed: bool,
+    /// The peer asked for VoIP metrics (RFC 3611 §5.1).
+    pub voip_metrics: bool,
 }
 
 /// A tone that the session plays by itself.
@@ -96,6 +112,15 @@ pub enum Tone {
 pub enum Input<'a> {
     /// A datagram came.
     Packet {
+        /// On which leg's port.
+        side: Side,
+        /// From whom.
+        from: SocketAddr,
+        /// The datagram.
+        data: &'a [u8],
+    },
+    /// A datagram came on the port for RTCP.
+    Control {
         /// On which leg's port.
         side: Side,
         /// From whom.
@@ -166,6 +191,17 @@ pub enum Output {
         to: SocketAddr,
         /// The packet.
         data: Bytes,
+    },
+    /// A compound RTCP packet to send.
+    Rtcp {
+        /// From which leg's port.
+        side: Side,
+        /// To whom.
+        to: SocketAddr,
+        /// The packet.
+        data: Bytes,
+        /// Whether it leaves from RTP's port.
+        muxed: bool,
     },
     /// 20 ms of what a party said, for the agent.
     Heard {
@@ -241,4 +277,47 @@ pub struct Figures {
     pub dtmf_in: u64,
     /// Digits sent.
     pub dtmf_out: u64,
+    /// RTCP packets taken in.
+    pub rtcp_in: u64,
+    /// RTCP packets sent.
+    pub rtcp_out: u64,
+    /// Datagrams for RTCP that are none, or from an address that was not signalled.
+    pub rtcp_refused: u64,
+    /// Milliseconds that a usual packet waits before it is played.
+    pub delay_ms: u32,
+    /// The time to the peer and back in milliseconds, by RTCP.
+    pub round_trip_ms: Option<f32>,
+    /// The estimate of what a listener says to what comes, 1 to 4.5 (ITU-T G.107); none before anything came.
+    pub mos: Option<f32>,
+    /// The rating factor R behind it, 0 to 100.
+    pub rating: Option<f32>,
+    /// The level of speech that comes in dBm0; none while nobody has spoken.
+    pub level_in: Option<f32>,
+    /// The level of the pauses that come in dBm0.
+    pub noise_in: Option<f32>,
+    /// The level of speech that is sent in dBm0; none while nobody has spoken.
+    pub level_out: Option<f32>,
+    /// What the peer says of what it hears; none before it reported.
+    pub remote: Option<RemoteFigures>,
+}
+
+/// What a peer says of our stream, by RTCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RemoteFigures {
+    /// Packets that did not reach it; negative where more came than was sent.
+    pub lost: i32,
+    /// The highest sequence number that reached it, extended by cycles.
+    pub highest: u32,
+    /// Interarrival jitter in milliseconds.
+    pub jitter_ms: f32,
+    /// The estimate of what its listener says, by its VoIP metrics or from what it lost.
+    pub mos: Option<f32>,
+}
+
+/// A number that looks like none of its neighbours' (splitmix64).
+pub(crate) const fn mixed(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }

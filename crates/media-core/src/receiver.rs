@@ -2,6 +2,8 @@
 
 use crate::dtmf::{Digit, DigitReceiver};
 use crate::jitter::{JitterBuffer, Stored};
+use crate::quality::Misses;
+use crate::reports::Received;
 use crate::rtp::Packet;
 use crate::{Figures, LegMedia};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use timebase::Now;
 
 /// The static payload type of comfort noise (RFC 3389).
 const COMFORT_NOISE: u8 = 13;
+/// Packets behind the newest after which one that has not come counts as missing.
+const JUDGED: i32 = 32;
 /// Bytes of G.711 that one packet may carry: 200 ms.
 const MAX_PAYLOAD: usize = 1600;
 /// A sequence number this far ahead is a new sequence (RFC 3550 A.1, MAX_DROPOUT).
@@ -28,6 +32,7 @@ pub(crate) struct Receiver {
     lost_before: u64,
     /// RFC 3550's J, in microseconds.
     jitter_us: f32,
+    misses: Misses,
 }
 
 /// One SSRC's sequence.
@@ -38,6 +43,10 @@ struct Source {
     highest: i64,
     /// Bit n: the packet n before the highest has come.
     seen: u64,
+    /// Of these, the ones that came too late.
+    discarded: u64,
+    /// The bit of the packet at hand.
+    latest: u64,
     received: i64,
     /// The number that would confirm a jump (RFC 3550 A.1, bad_seq).
     jump: Option<u16>,
@@ -66,6 +75,7 @@ impl Receiver {
             replaced: None,
             lost_before: 0,
             jitter_us: 0.0,
+            misses: Misses::default(),
         }
     }
 
@@ -88,6 +98,7 @@ impl Receiver {
             self.measure(now, packet.timestamp);
             if media.receive && self.jitter.put(packet.timestamp, packet.payload) == Stored::Late {
                 figures.late += 1;
+                self.source.as_mut().into_iter().for_each(Source::discard);
             }
         } else if packet.payload_type == COMFORT_NOISE {
             self.jitter
@@ -109,7 +120,27 @@ impl Receiver {
         figures.jitter_ms = self.jitter_us / 1000.0;
         figures.concealed = self.jitter.concealed();
         figures.discarded = self.jitter.discarded;
+        figures.delay_ms = self.jitter.waits_ms();
         figures.skew_corrections = self.jitter.corrections;
+    }
+
+    /// What a report says of the present source.
+    pub(crate) fn received(&self) -> Option<Received> {
+        let source = self.source.as_ref()?;
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Some(Received {
+            ssrc: source.ssrc,
+            highest: source.highest as u32,
+            expected: count(source.highest - source.first + 1),
+            received: count(source.received),
+            jitter: (self.jitter_us * 0.008) as u32,
+        })
+    }
+
+    /// How packets are missing.
+    pub(crate) const fn misses(&self) -> &Misses {
+        &self.misses
     }
 
     /// Follows the source and its sequence; false if the packet is not to be played.
@@ -123,7 +154,7 @@ impl Receiver {
         match &mut self.source {
             Some(source) if source.ssrc == packet.ssrc => {
                 source.last = now;
-                match source.arrival(packet.sequence) {
+                match source.arrival(packet.sequence, &mut self.misses) {
                     Arrival::Fresh => true,
                     Arrival::Duplicate => {
                         figures.duplicates += 1;
@@ -186,10 +217,30 @@ impl Source {
             first,
             highest: first,
             seen: 1,
+            discarded: 0,
+            latest: 1,
             received: 1,
             jump: None,
             last: now,
             transit: None,
+        }
+    }
+
+    /// The packet at hand came too late.
+    const fn discard(&mut self) {
+        self.discarded |= self.latest;
+    }
+
+    /// Passes judgement on the packets that fall behind the window in which they may still come.
+    fn judge(&self, step: u16, misses: &mut Misses) {
+        let age = self.highest - self.first;
+        for behind in (JUDGED - i32::from(step)..JUDGED).rev() {
+            let is_of_the_source = i64::from(behind) <= age;
+            let came = u32::try_from(behind)
+                .is_ok_and(|behind| (self.seen & !self.discarded) >> behind & 1 != 0);
+            if is_of_the_source {
+                misses.packet(!came);
+            }
         }
     }
 
@@ -198,16 +249,16 @@ impl Source {
         u64::try_from(self.highest - self.first + 1 - self.received).unwrap_or(0)
     }
 
-    fn arrival(&mut self, sequence: u16) -> Arrival {
+    fn arrival(&mut self, sequence: u16, misses: &mut Misses) -> Arrival {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let step = sequence.wrapping_sub(self.highest as u16).cast_signed();
         match step {
             1..MAX_DROPOUT => {
-                self.seen = self
-                    .seen
-                    .checked_shl(step.unsigned_abs().into())
-                    .unwrap_or(0)
-                    | 1;
+                self.judge(step.unsigned_abs(), misses);
+                let ahead = |bits: u64| bits.checked_shl(step.unsigned_abs().into()).unwrap_or(0);
+                self.seen = ahead(self.seen) | 1;
+                self.discarded = ahead(self.discarded);
+                self.latest = 1;
                 self.highest += i64::from(step);
             }
             -63..=0 => {
@@ -216,6 +267,7 @@ impl Source {
                     return Arrival::Duplicate;
                 }
                 self.seen |= bit;
+                self.latest = bit;
                 self.first = self.first.min(self.highest + i64::from(step));
             }
             _ if self.jump == Some(sequence) => return Arrival::Jump,

@@ -39,6 +39,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// Bytes as a datagram.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if self.block.capacity() < bytes.len() {
+            self.block.reserve(BLOCK.max(bytes.len()));
+        }
+        self.block.extend_from_slice(bytes);
+        self.block.split().freeze()
+    }
+
     /// The packet as a datagram; `None` for a payload type beyond seven bits.
     pub(crate) fn write(&mut self, packet: &Packet<'_>) -> Option<Bytes> {
         let length = HEADER + packet.payload.len();

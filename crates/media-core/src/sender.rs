@@ -42,6 +42,21 @@ impl Sender {
         }
     }
 
+    /// The source that this end is.
+    pub(crate) const fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The timestamp of this moment.
+    pub(crate) const fn timestamp(&self) -> u32 {
+        self.timestamp.wrapping_add(self.length as u32)
+    }
+
+    /// A report as a datagram.
+    pub(crate) fn report(&mut self, bytes: &[u8]) -> Bytes {
+        self.writer.copy(bytes)
+    }
+
     /// Packs a frame; packets that are full go to `sent`.
     pub(crate) fn audio(
         &mut self,

@@ -7,7 +7,8 @@ use crate::keys::{Keys, Way};
 use crate::leg::Leg;
 use crate::playout::Playout;
 use crate::tone::ToneSource;
-use crate::{Codec, FRAME, Figures, Input, LegMedia, Output, Side};
+use crate::{Codec, FRAME, Figures, Input, LegMedia, Output, Side, mixed};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -76,11 +77,12 @@ impl Session {
         match input {
             Input::Packet { side, from, data } => self.packet(now, side, from, data),
             Input::Connect { side, media } => self.connect(now, side, media),
-            Input::Disconnect { side } => {
-                if let Some(leg) = self.leg_mut(side) {
-                    leg.connected = false;
+            Input::Control { side, from, data } => {
+                if let Some(leg) = self.leg_mut(side).filter(|leg| leg.connected) {
+                    leg.control(now, from, data);
                 }
             }
+            Input::Disconnect { side } => self.disconnect(now, side),
             Input::Play(audio) => {
                 self.comfort = None;
                 if self.agent_is_heard() && self.playout.push(&audio) {
@@ -166,6 +168,12 @@ impl Session {
         self.leg(side)?.last_packet
     }
 
+    /// When the last RTCP packet of a leg came.
+    #[must_use]
+    pub fn last_control(&self, side: Side) -> Option<Now> {
+        self.leg(side)?.last_control
+    }
+
     /// The figures of a leg; they stay readable after [`Input::Disconnect`].
     #[must_use]
     pub fn figures(&self, side: Side) -> Figures {
@@ -191,6 +199,27 @@ impl Session {
         self.next.get_or_insert(slot);
     }
 
+    fn disconnect(&mut self, now: Now, side: Side) {
+        let Some(leg) = self.leg_mut(side).filter(|leg| leg.connected) else {
+            return;
+        };
+        leg.connected = false;
+        let goodbye = leg.goodbye(now);
+        self.control(side, goodbye);
+    }
+
+    /// Sends a report.
+    fn control(&mut self, side: Side, report: Option<(SocketAddr, Bytes)>) {
+        let muxed = self.leg(side).is_some_and(|leg| leg.media.control.muxed);
+        let output = report.map(|(to, data)| Output::Rtcp {
+            side,
+            to,
+            data,
+            muxed,
+        });
+        self.outputs.extend(output);
+    }
+
     fn slot_after(&self, now: Now) -> Now {
         now + (SLOT - self.past_slot(now))
     }
@@ -212,6 +241,11 @@ impl Session {
             .filter(|_| self.bridged)
             .unwrap_or(Audio::silence(Codec::Pcmu));
         self.send(Side::Target, to_target, false);
+        for side in [Side::Caller, Side::Target] {
+            let leg = self.leg_mut(side).filter(|leg| leg.connected);
+            let report = leg.and_then(|leg| leg.due_report(due));
+            self.control(side, report);
+        }
         self.report_playout();
     }
 
@@ -324,11 +358,9 @@ impl Session {
 
     /// The next number of the seeded sequence (splitmix64).
     const fn random(&mut self) -> u64 {
+        let drawn = mixed(self.seed);
         self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        drawn
     }
 
     const fn place(&mut self, side: Side) -> &mut Option<Leg> {

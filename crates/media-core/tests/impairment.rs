@@ -118,6 +118,8 @@ fn at_5_percent_loss_and_40_ms_of_jitter_hardly_anything_is_late_and_each_key_co
             let (figures, heard, keys) = two_minutes(network(seed, 50, spread_ms), ptime_ms);
             let missed = figures.late + figures.discarded;
             assert!(missed * 100 <= figures.packets_in, "{what}: {missed} late");
+            let mos = figures.mos.unwrap();
+            assert!(mos >= 3.6, "{what}: MOS {mos}");
             // nobody is left without a voice: what is lost is made up
             let silent = heard[8000..]
                 .chunks(160)

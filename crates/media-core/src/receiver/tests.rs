@@ -1,7 +1,7 @@
 //! Sources and their statistics.
 
 use super::*;
-use crate::Codec;
+use crate::{Codec, Control};
 
 fn media() -> LegMedia {
     LegMedia {
@@ -12,6 +12,7 @@ fn media() -> LegMedia {
         ptime_ms: 20,
         send: true,
         receive: true,
+        control: Control::default(),
     }
 }
 

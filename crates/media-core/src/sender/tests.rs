@@ -1,6 +1,7 @@
 //! Sequence, timestamps, packet times.
 
 use super::*;
+use crate::Control;
 use crate::{Codec, rtp};
 
 fn media(ptime_ms: u16) -> LegMedia {
@@ -12,6 +13,7 @@ fn media(ptime_ms: u16) -> LegMedia {
         ptime_ms,
         send: true,
         receive: true,
+        control: Control::default(),
     }
 }
 

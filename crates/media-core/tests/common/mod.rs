@@ -1,7 +1,7 @@
 //! A session on virtual time, with hand-made packets.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use media_core::{Codec, Input, LegMedia, Output, Session, Side};
+use media_core::{Codec, Control, Input, LegMedia, Output, Session, Side};
 use std::net::SocketAddr;
 use timebase::Now;
 
@@ -21,6 +21,7 @@ pub(crate) fn media(side: Side) -> LegMedia {
         ptime_ms: 20,
         send: true,
         receive: true,
+        control: Control::default(),
     }
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn sent(output: &Output, wanted: Side) -> Option<Sent> {
             payload: data[12..].to_vec(),
         }),
         Output::Rtp { .. }
+        | Output::Rtcp { .. }
         | Output::Heard { .. }
         | Output::Dtmf { .. }
         | Output::MarkPlayed { .. }
