@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use media_core::LegMedia;
+use media_core::{Control, LegMedia};
 use sdp::{Agreement, Codec, Description, Direction, Local, SdpError, Unacceptable};
 
 /// Why an offer or an answer cannot be used.
@@ -284,6 +284,11 @@ impl MediaLeg {
             ptime_ms: agreed.ptime_ms,
             send: agreed.direction.sends(),
             receive: agreed.direction.receives(),
+            control: Control {
+                to: Some(agreed.rtcp),
+                muxed: agreed.rtcp_mux,
+                voip_metrics: agreed.voip_metrics,
+            },
         })
     }
 

@@ -1,7 +1,7 @@
 //! One leg's two sockets.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::net::UdpSocket;
 
@@ -38,13 +38,16 @@ impl LegSockets {
         drain(&self.rtp, buffer, |from, data| take(from, data))
     }
 
-    /// Takes the RTCP datagrams that wait; whether one was from that host (RFC 3550 §6.1).
-    pub(crate) fn hears_rtcp(&self, buffer: &mut [u8], remote: Option<IpAddr>) -> bool {
-        let mut heard = false;
-        drain(&self.rtcp, buffer, |from, data| {
-            heard |= Some(from.ip()) == remote && is_rtcp(data)
-        });
-        heard
+    /// Takes the RTCP datagrams that wait.
+    pub(crate) fn receive_rtcp(&self, buffer: &mut [u8], mut take: impl FnMut(SocketAddr, &[u8])) {
+        drain(&self.rtcp, buffer, |from, data| take(from, data));
+    }
+
+    /// Sends an RTCP packet if the socket takes it now.
+    pub(crate) fn send_rtcp(&self, to: SocketAddr, data: &[u8], muxed: bool) {
+        let socket = if muxed { &self.rtp } else { &self.rtcp };
+        // a report that is lost is made up for by the next
+        let _ = socket.try_send_to(data, to);
     }
 
     /// Sends a packet if the socket takes it now.
@@ -67,9 +70,4 @@ fn drain(socket: &UdpSocket, buffer: &mut [u8], mut take: impl FnMut(SocketAddr,
         }
     }
     taken
-}
-
-/// Version 2 and a packet type of RFC 3550 or RFC 4585.
-fn is_rtcp(data: &[u8]) -> bool {
-    matches!(data, [first, 200..=207, _, _, ..] if first >> 6 == 2)
 }

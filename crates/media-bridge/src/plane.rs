@@ -10,7 +10,7 @@ use agent_hook::Agent;
 use media_core::Side;
 use timebase::Clock;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ports::{Pair, Ports};
 use crate::seat::{Opening, ToSeat};
@@ -69,12 +69,14 @@ impl MediaPlane {
         let caller = told(&pair)?;
         let (sender, commands) = mpsc::channel(COMMANDS);
         let (opened, answer) = oneshot::channel();
+        let (figures, told) = watch::channel(MediaFigures::default());
         self.admit(Door::Open(
             Opening {
                 pair,
                 right,
                 commands,
                 events,
+                figures,
             },
             opened,
         ))?;
@@ -88,6 +90,7 @@ impl MediaPlane {
             target: Mutex::new(None),
             ports,
             commands: sender,
+            figures: told,
         })
     }
 
@@ -149,6 +152,7 @@ pub struct MediaHandle {
     target: Mutex<Option<SocketAddr>>,
     ports: Arc<Ports>,
     commands: mpsc::Sender<ToSeat>,
+    figures: watch::Receiver<MediaFigures>,
 }
 
 impl MediaHandle {
@@ -215,6 +219,12 @@ impl MediaHandle {
         let (asked, answer) = oneshot::channel();
         self.post(ToSeat::Figures(asked)).ok()?;
         answer.await.ok()
+    }
+
+    /// The figures as they were told last, once a second and when the session ends; the channel closes then.
+    #[must_use]
+    pub fn watched_figures(&self) -> watch::Receiver<MediaFigures> {
+        self.figures.clone()
     }
 
     fn post(&self, message: ToSeat) -> Result<(), Busy> {

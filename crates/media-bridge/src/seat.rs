@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use agent_hook::{Agent, AgentEvent, AgentInput, AgentOutput, Phase, Track};
-use media_core::{Input, LegMedia, Output, Session, Side};
+use media_core::{Input, Output, Session, Side};
 use timebase::Now;
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::barge_in::{BargeIn, Listener, Turn};
 use crate::leg::LegSockets;
@@ -17,6 +17,9 @@ use crate::watch::Watch;
 
 /// Outputs taken from the agent at one time; the rest comes in the next slot.
 const OUTPUTS_PER_SLOT: usize = 256;
+
+/// Slots between two times that the figures are told: 1 s.
+const FIGURES_EVERY: u8 = 50;
 
 /// Audio queued for the caller at which the agent is asked to hold more back, and at which it may
 /// go on.
@@ -42,6 +45,7 @@ pub(crate) struct Opening {
     pub(crate) right: Right,
     pub(crate) commands: mpsc::Receiver<ToSeat>,
     pub(crate) events: mpsc::Sender<MediaEvent>,
+    pub(crate) figures: watch::Sender<MediaFigures>,
 }
 
 /// What a seat did, for the shard's counters.
@@ -69,6 +73,10 @@ pub(crate) struct Seat {
     target: Leg,
     commands: mpsc::Receiver<ToSeat>,
     outbox: Outbox,
+    /// The figures, for those who look.
+    figures: watch::Sender<MediaFigures>,
+    /// Slots until they are told again.
+    untold: u8,
     watch: Watch,
     _right: Right,
 }
@@ -76,11 +84,12 @@ pub(crate) struct Seat {
 #[derive(Debug, Default)]
 struct Leg {
     sockets: Option<LegSockets>,
-    media: Option<LegMedia>,
     /// A first packet was reported.
     heard: bool,
     /// The last RTP packet that the session counted.
     last: Option<Now>,
+    /// The same of RTCP.
+    last_control: Option<Now>,
 }
 
 impl Seat {
@@ -101,6 +110,8 @@ impl Seat {
             target: Leg::default(),
             commands: opening.commands,
             outbox: Outbox::new(opening.events),
+            figures: opening.figures,
+            untold: FIGURES_EVERY,
             watch: Watch::default(),
             _right: opening.right,
         })
@@ -109,6 +120,9 @@ impl Seat {
     /// The session's slot. False when its call has let go of it.
     pub(crate) fn slot(&mut self, now: Now, buffer: &mut [u8], work: &mut Work) -> bool {
         if !self.take_commands(now) {
+            for side in [Side::Caller, Side::Target] {
+                self.disconnect(now, side);
+            }
             return false;
         }
         for side in [Side::Caller, Side::Target] {
@@ -128,6 +142,10 @@ impl Seat {
             self.outbox.push(MediaEvent::MediaTimeout(side));
         }
         self.outbox.flush();
+        self.untold -= 1;
+        if self.untold == 0 {
+            self.tell_figures();
+        }
         true
     }
 
@@ -158,7 +176,6 @@ impl Seat {
     fn command(&mut self, now: Now, command: MediaCommand) {
         match command {
             MediaCommand::Connect { side, media } => {
-                self.leg(side).media = Some(media);
                 self.watch.connected(now, side);
                 self.session
                     .handle_input(now, Input::Connect { side, media });
@@ -229,9 +246,10 @@ impl Seat {
     fn disconnect(&mut self, now: Now, side: Side) {
         self.watch.disconnected(side);
         self.session.handle_input(now, Input::Disconnect { side });
-        match side {
-            Side::Caller => self.caller.media = None,
-            Side::Target => self.target = Leg::default(),
+        // its goodbye leaves while its ports are there
+        self.carry_out(now, &mut Work::default());
+        if side == Side::Target {
+            self.target = Leg::default();
         }
     }
 
@@ -245,11 +263,15 @@ impl Seat {
         work.received += sockets.receive(buffer, |from, data| {
             session.handle_input(now, Input::Packet { side, from, data });
         });
-        let remote = leg.media.map(|media| media.remote.ip());
-        let rtcp = sockets.hears_rtcp(buffer, remote);
+        sockets.receive_rtcp(buffer, |from, data| {
+            session.handle_input(now, Input::Control { side, from, data });
+        });
         let last = self.session.last_packet(side);
         let rtp = last != leg.last;
         leg.last = last;
+        let last = self.session.last_control(side);
+        let rtcp = last != leg.last_control;
+        leg.last_control = last;
         if rtp && !std::mem::replace(&mut leg.heard, true) {
             self.outbox.push(MediaEvent::FirstPacket(side));
         }
@@ -335,6 +357,16 @@ impl Seat {
                     work.sent += u64::from(sent);
                     work.unsent += u64::from(!sent);
                 }
+                Output::Rtcp {
+                    side,
+                    to,
+                    data,
+                    muxed,
+                } => {
+                    if let Some(sockets) = &self.leg(side).sockets {
+                        sockets.send_rtcp(to, &data, muxed);
+                    }
+                }
                 Output::Heard {
                     side,
                     frame,
@@ -350,14 +382,12 @@ impl Seat {
                     played,
                     sample,
                 } => {
-                    self.tell_agent(
-                        now,
-                        AgentInput::MarkPlayed {
-                            name,
-                            played,
-                            sample,
-                        },
-                    );
+                    let mark = AgentInput::MarkPlayed {
+                        name,
+                        played,
+                        sample,
+                    };
+                    self.tell_agent(now, mark);
                 }
                 Output::Drained => self.outbox.push(MediaEvent::Drained),
                 Output::Underrun { silence_ms } => {
@@ -432,6 +462,11 @@ impl Seat {
         }
     }
 
+    fn tell_figures(&mut self) {
+        self.untold = FIGURES_EVERY;
+        self.figures.send_replace(self.figures());
+    }
+
     fn figures(&self) -> MediaFigures {
         MediaFigures {
             caller: self.session.figures(Side::Caller),
@@ -450,5 +485,6 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.stop_agent(Now(Duration::MAX));
+        self.tell_figures();
     }
 }

@@ -20,7 +20,7 @@ use call_control::transfer::{OutputContext, TransferType};
 use media_bridge::{
     BargeIn, MediaAddress, MediaCommand, MediaConfig, MediaEvent, MediaHandle, MediaPlane,
 };
-use media_core::{Codec, LegMedia, Side};
+use media_core::{Codec, Control, LegMedia, Side};
 use timebase::{Clock, Now};
 use tokio::sync::mpsc;
 
@@ -59,6 +59,7 @@ fn leg(phone: &Phone) -> LegMedia {
         ptime_ms: 20,
         send: true,
         receive: true,
+        control: Control::default(),
     }
 }
 
@@ -494,6 +495,35 @@ async fn rtcp_keeps_a_silent_call_alive_and_its_end_is_told_once() {
         phone.listen();
     }
     assert!(events.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goodbye_leaves_before_the_ports_are_closed() {
+    let plane = plane(4);
+    let (handle, _events, phone) = call(&plane).await;
+    let control = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    control.set_read_timeout(Some(PATIENCE)).unwrap();
+    let media = LegMedia {
+        control: Control {
+            to: Some(control.local_addr().unwrap()),
+            ..Control::default()
+        },
+        ..leg(&phone)
+    };
+    let side = Side::Caller;
+    handle.send(MediaCommand::Connect { side, media }).unwrap();
+    (0..5).for_each(|_| {
+        phone.listen();
+    });
+    let mut figures = handle.watched_figures();
+    drop(handle);
+    let mut report = [0; 256];
+    let (length, from) = control.recv_from(&mut report).unwrap();
+    assert_eq!(from.port(), phone.gateway.unwrap().port() + 1);
+    assert_eq!(report[..2], [0x80, 200], "a sender report");
+    assert_eq!(report[length - 8..length - 6], [0x81, 203], "and BYE");
+    while figures.changed().await.is_ok() {}
+    assert!(figures.borrow().caller.packets_out >= 5, "the last figures");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,7 +128,9 @@ impl Leg {
     pub(crate) fn control(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
         let ours = self.sender.ssrc();
         let reports = &mut self.reports;
-        let known = canonical(from).ip() == self.expected.ip();
+        let ip = canonical(from).ip();
+        let apart = self.media.control.to.map(|to| to.ip().to_canonical());
+        let known = ip == self.expected.ip() || Some(ip) == apart;
         if !known || !rtcp::read(datagram, |told| reports.told(now, ours, told)) {
             self.figures.rtcp_refused += 1;
             return;

@@ -3,8 +3,8 @@
 mod common;
 
 use bytes::Bytes;
-use common::{World, media, rtp};
-use media_core::{Input, Output, Side};
+use common::{World, address, media, rtp};
+use media_core::{Control, Input, LegMedia, Output, Side};
 
 /// Runs slots with a packet in on each leg; gives the packets sent.
 fn run(world: &mut World, packets: &[[Vec<u8>; 2]], audio: &Bytes) -> usize {
@@ -25,21 +25,29 @@ fn run(world: &mut World, packets: &[[Vec<u8>; 2]], audio: &Bytes) -> usize {
 #[test]
 fn a_thousand_slots_of_packets_in_and_out_allocate_nothing() {
     for bridged in [false, true] {
-        let mut world = World::with_caller();
-        world.input(Input::Connect {
-            side: Side::Target,
-            media: media(Side::Target),
-        });
+        let mut world = World::new();
+        for side in [Side::Caller, Side::Target] {
+            let control = Control {
+                to: Some(address(side)),
+                muxed: false,
+                voip_metrics: true,
+            };
+            let media = LegMedia {
+                control,
+                ..media(side)
+            };
+            world.input(Input::Connect { side, media });
+        }
         world.input(Input::Bridge(bridged));
-        let packets: Vec<_> = (0..1100_u16)
+        let packets: Vec<_> = (0..1400_u16)
             .map(|number| {
                 [0x33, 0x44].map(|byte| rtp(0, number, u32::from(number) * 160, &[byte; 160]))
             })
             .collect();
         let audio = Bytes::from_static(&[0x55; 160]);
-        run(&mut world, &packets[..100], &audio);
+        run(&mut world, &packets[..400], &audio);
         let mut sent = 0;
-        let used = allocation_counter::measure(|| sent = run(&mut world, &packets[100..], &audio));
+        let used = allocation_counter::measure(|| sent = run(&mut world, &packets[400..], &audio));
         assert_eq!((sent, used.count_total), (2000, 0), "bridged: {bridged}");
     }
 }

@@ -40,6 +40,8 @@ pub fn answer_within(
                     .map(|(number, flash)| (number, if flash { "0-16" } else { "0-15" })),
                 ptime_ms: agreement.ptime_ms,
                 direction: agreement.direction,
+                muxed: agreement.rtcp_mux,
+                voip_metrics: agreement.voip_metrics,
             };
             write::audio(&mut text, local.port, &audio);
         } else {
@@ -71,6 +73,9 @@ pub fn offer_like(local: &Local, direction: Direction, last: Option<&Description
         events: Some((events_number(streams.get(ours)), "0-16")),
         ptime_ms: local.ptime_ms,
         direction,
+        // neither is offered: what we do not ask for need not be refused
+        muxed: false,
+        voip_metrics: false,
     };
     let mut text = String::with_capacity(320);
     write::session(&mut text, local, (0, 0));
@@ -119,6 +124,9 @@ pub fn accept_like(
     let agreement = take(stream, local)?;
     Ok(Agreement {
         direction: agreement.direction.within(direction),
+        // RFC 5761 §5.1.1: what was not offered is not in an answer
+        rtcp_mux: false,
+        rtcp: stream.rtcp(agreement.remote.ip()),
         ..agreement
     })
 }
@@ -195,7 +203,13 @@ fn take(stream: &Stream, local: &Local) -> Result<Agreement, Unacceptable> {
         dtmf: stream.events().map(|(number, _)| number),
         ptime_ms: packet_time(stream.packet_time, local.ptime_ms),
         direction: stream.direction().reversed(),
-        rtcp: stream.rtcp(ip),
+        rtcp: if stream.muxed {
+            SocketAddr::new(ip, stream.port())
+        } else {
+            stream.rtcp(ip)
+        },
+        rtcp_mux: stream.muxed,
+        voip_metrics: stream.voip_metrics,
     })
 }
 

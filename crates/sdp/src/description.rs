@@ -34,6 +34,7 @@ impl Description {
             return Err(SdpError::TooManyStreams);
         }
         let defaults = Defaults {
+            voip_metrics: asks_for_voip_metrics(&session.attributes).unwrap_or(false),
             address: session
                 .connection
                 .as_ref()
@@ -66,6 +67,7 @@ impl Description {
 
 /// What the session level says for streams that do not say it themselves.
 struct Defaults {
+    voip_metrics: bool,
     address: Address,
     direction: Direction,
 }
@@ -121,6 +123,10 @@ pub struct Stream {
     direction: Direction,
     pub(crate) packet_time: PacketTime,
     rtcp: Option<(u16, Address)>,
+    /// `a=rtcp-mux` (RFC 5761 §5.1.1).
+    pub(crate) muxed: bool,
+    /// `a=rtcp-xr` asks for VoIP metrics (RFC 3611 §5.1).
+    pub(crate) voip_metrics: bool,
 }
 
 /// `a=ptime` and `a=maxptime` in milliseconds, absent when not usable.
@@ -154,6 +160,10 @@ impl Stream {
                 most: millis(attributes, "maxptime"),
             },
             rtcp: value(attributes, "rtcp").and_then(rtcp_of),
+            muxed: attributes
+                .iter()
+                .any(|attribute| attribute.attribute.trim().eq_ignore_ascii_case("rtcp-mux")),
+            voip_metrics: asks_for_voip_metrics(attributes).unwrap_or(defaults.voip_metrics),
             media: media.media,
             port: media.port,
             proto: media.proto,
@@ -344,6 +354,15 @@ fn rtcp_of(text: &str) -> Option<(u16, Address)> {
     let mut parts = text.split_ascii_whitespace();
     let port = parts.next()?.parse().ok().filter(|port| *port != 0)?;
     Some((port, parts.nth(2).map_or(Address::Absent, Address::of)))
+}
+
+/// Whether `a=rtcp-xr`, where there is one, lists VoIP metrics.
+fn asks_for_voip_metrics(attributes: &[sdp_types::Attribute]) -> Option<bool> {
+    let formats = attributes
+        .iter()
+        .find(|attribute| attribute.attribute.trim().eq_ignore_ascii_case("rtcp-xr"))?;
+    let mut formats = formats.value.as_deref().unwrap_or_default().split(' ');
+    Some(formats.any(|format| format.trim().eq_ignore_ascii_case("voip-metrics")))
 }
 
 fn direction_of(attributes: &[sdp_types::Attribute]) -> Option<Direction> {

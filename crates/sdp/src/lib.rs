@@ -153,8 +153,12 @@ pub struct Agreement {
     pub ptime_ms: u16,
     /// What this end does.
     pub direction: Direction,
-    /// Where to send RTCP (RFC 3605; else the port after RTP's).
+    /// Where to send RTCP (RFC 3605; else the port after RTP's, or RTP's own where it is shared).
     pub rtcp: SocketAddr,
+    /// Whether RTCP shares RTP's port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// Whether the peer is sent VoIP metrics (RFC 3611 §5).
+    pub voip_metrics: bool,
 }
 
 pub use write::same_but_version;

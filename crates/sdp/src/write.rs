@@ -11,6 +11,10 @@ pub(crate) struct Audio<'a> {
     pub(crate) events: Option<(u8, &'static str)>,
     pub(crate) ptime_ms: u16,
     pub(crate) direction: Direction,
+    /// RTCP shares the port.
+    pub(crate) muxed: bool,
+    /// VoIP metrics are sent and taken.
+    pub(crate) voip_metrics: bool,
 }
 
 /// The lines down to `t=`.
@@ -62,6 +66,12 @@ pub(crate) fn audio(text: &mut String, port: u16, audio: &Audio<'_>) {
         audio.ptime_ms,
         audio.direction.name()
     );
+    if audio.muxed {
+        text.push_str("a=rtcp-mux\r\n");
+    }
+    if audio.voip_metrics {
+        text.push_str("a=rtcp-xr:voip-metrics\r\n");
+    }
 }
 
 /// A stream of the peer's that is refused, with its formats (RFC 3264 §6).

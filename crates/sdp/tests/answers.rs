@@ -306,6 +306,32 @@ fn rtcp_attribute_moves_rtcp() {
 }
 
 #[test]
+fn shared_port_and_voip_metrics_are_answered_where_they_are_offered() {
+    let offer = with_head(
+        "m=audio 4000 RTP/AVP 0\na=rtcp:4001\na=rtcp-mux\na=rtcp-xr:rcvr-rtt=all voip-metrics\n",
+    );
+    let (text, agreement) = answered(&offer).unwrap();
+    assert!(text.ends_with("a=rtcp-mux\r\na=rtcp-xr:voip-metrics\r\n"));
+    assert!(agreement.rtcp_mux && agreement.voip_metrics);
+    assert_eq!(agreement.rtcp, agreement.remote);
+    let (text, agreement) = answered(&with_head(
+        "m=audio 4000 RTP/AVP 0\na=rtcp-xr:stat-summary\n",
+    ))
+    .unwrap();
+    assert!(!text.contains("rtcp"));
+    assert!(!agreement.rtcp_mux && !agreement.voip_metrics);
+}
+
+#[test]
+fn shared_port_that_was_not_offered_is_not_in_an_answer() {
+    let answer = with_head("m=audio 4000 RTP/AVP 0\na=rtcp-mux\n");
+    let answer = Description::parse(answer.as_bytes()).unwrap();
+    let agreement = accept(&local(), Direction::SendRecv, &answer).unwrap();
+    assert!(!agreement.rtcp_mux);
+    assert_eq!(agreement.rtcp.port(), 4001);
+}
+
+#[test]
 fn what_is_not_a_description_is_told_apart() {
     for text in [
         "",

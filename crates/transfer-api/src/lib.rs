@@ -26,8 +26,8 @@ use transfer_store::Store;
 
 pub use accounts::{Account, Accounts, AccountsError, ApiKey};
 pub use admin::{
-    AdminState, CallOrder, Ladder, LadderLine, LiveCall, LiveCalls, NodeOrder, TrunkShown,
-    admin_router, whole_milliseconds,
+    AdminState, CallMedia, CallOrder, Ladder, LadderLine, LegMedia, LiveCall, LiveCalls, NodeOrder,
+    RemoteMedia, TrunkShown, admin_router, whole_milliseconds,
 };
 pub use routes::router;
 pub use targets::{OwnAddresses, ReturnTarget, TargetRules};

@@ -70,6 +70,7 @@ fn live(call: &str, trunk: &str, arrived: i64) -> LiveCall {
         from: "100".to_owned(),
         to: "sip:agent@gw".to_owned(),
         arrived_at: UnixMillis(START + arrived),
+        media: None,
         phase: "with_agent",
     }
 }

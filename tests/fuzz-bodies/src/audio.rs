@@ -1,7 +1,7 @@
 //! What comes on a media port: RTP, telephone events, RTCP, STUN, DTLS, noise.
 
 use bytes::Bytes;
-use media_core::{Codec, Input, LegMedia, Output, Session, Side};
+use media_core::{Codec, Control, Input, LegMedia, Output, Session, Side};
 use timebase::Now;
 
 use crate::choices::Choices;
@@ -20,6 +20,11 @@ pub fn audio(data: &[u8]) {
         ptime_ms: 20,
         send: true,
         receive: true,
+        control: Control {
+            to: Some(([198, 51, 100, 1], 4001).into()),
+            muxed: choices.rarely(2),
+            voip_metrics: choices.rarely(2),
+        },
     };
     let from = media.remote;
     session.handle_input(Now::ZERO, Input::Connect { side, media });
@@ -27,6 +32,13 @@ pub fn audio(data: &[u8]) {
         let length = usize::from(choices.byte()) * 2;
         let data = choices.bytes(length);
         session.handle_input(Now::from_millis(millis), Input::Packet { side, from, data });
+        if choices.rarely(4) {
+            let data = choices.bytes(length);
+            session.handle_input(
+                Now::from_millis(millis),
+                Input::Control { side, from, data },
+            );
+        }
         if choices.rarely(8) {
             session.handle_input(
                 Now::from_millis(millis),

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use secrecy::SecretString;
 use sip_transport::TransportFigures;
 use tokio::sync::mpsc;
@@ -31,11 +31,20 @@ const NODE_ORDERS: usize = 4;
 const BUCKETS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0,
 ];
+/// The bounds of the histograms of opinions (MOS) and of shares.
+const OPINIONS: [f64; 10] = [1.5, 2.0, 2.5, 3.0, 3.3, 3.6, 3.8, 4.0, 4.2, 4.4];
+const SHARES: [f64; 9] = [0.0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
 /// How often what was recorded is put together; it is kept whole until then.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 fn recorder() -> Option<PrometheusHandle> {
-    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).ok()?;
+    let named = |name: &str| Matcher::Full(name.to_owned());
+    let builder = PrometheusBuilder::new()
+        .set_buckets(&BUCKETS)
+        .and_then(|all| all.set_buckets_for_metric(Matcher::Suffix("_mos".to_owned()), &OPINIONS))
+        .and_then(|all| all.set_buckets_for_metric(named("handback_leg_loss_ratio"), &SHARES))
+        .and_then(|all| all.set_buckets_for_metric(named("handback_leg_late_ratio"), &SHARES))
+        .ok()?;
     builder.install_recorder().ok()
 }
 

@@ -115,6 +115,7 @@ fn start(
         to: identity::called(&invitation.caller),
         arrived_at: timebase::wall_now(),
         phase: "arriving",
+        figures: None,
     });
     let limit = usize::try_from(rules.config.limits.calls).unwrap_or(usize::MAX);
     let agent = identity::agent_facts(invitation, &snapshots.borrow());

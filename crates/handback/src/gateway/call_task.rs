@@ -11,7 +11,7 @@ use agent_hook::{Agent, CallFacts, ConnectError};
 use call_control::{
     AgentSaid, Call, Hop, Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest,
 };
-use media_bridge::{MediaCommand, MediaError, MediaEvent, MediaHandle};
+use media_bridge::{MediaCommand, MediaError, MediaEvent, MediaFigures, MediaHandle};
 use media_core::Side;
 use sip_core::{Command, Flow, LegEvent, LegId};
 use sip_transport::{LegEvents, SendError, SipHandle};
@@ -25,7 +25,7 @@ use super::directory::{Trunk, TrunkSlot};
 use super::families::Target;
 use super::live_calls::{Order, Snapshot, phase_name};
 use super::shared::Shared;
-use super::{agent_words, dial, identity, media_words, record, store_writes};
+use super::{agent_words, dial, identity, media_figures, media_words, record, store_writes};
 
 const MEDIA_EVENTS: usize = 256;
 /// A caller who is heard sends packets within this.
@@ -62,6 +62,7 @@ struct Media {
     events: mpsc::Receiver<MediaEvent>,
     sender: mpsc::Sender<MediaEvent>,
     handle: Option<Arc<MediaHandle>>,
+    figures: Option<watch::Receiver<MediaFigures>>,
     closed: bool,
     /// Where the caller's will come from.
     toward_caller: Option<IpAddr>,
@@ -105,6 +106,7 @@ impl CallTask {
             events,
             sender,
             handle: None,
+            figures: None,
             closed: false,
             toward_caller: None,
             target: Target::Unknown,
@@ -167,6 +169,9 @@ impl CallTask {
             snapshots.send_if_modified(|snapshot| {
                 let changed = snapshot.phase != phase;
                 snapshot.phase = phase;
+                if snapshot.figures.is_none() {
+                    snapshot.figures.clone_from(&self.media.figures);
+                }
                 changed
             });
         }
@@ -242,7 +247,9 @@ impl CallTask {
         let address = opened.as_ref().map(|handle| handle.address(side));
         match address {
             Ok(Some(address)) if !self.media.closed => {
-                self.media.handle = opened.ok().map(Arc::new);
+                let handle = opened.ok();
+                self.media.figures = handle.as_ref().map(MediaHandle::watched_figures);
+                self.media.handle = handle.map(Arc::new);
                 MediaSaid::Opened {
                     side,
                     address: self.reachable(address),
@@ -304,12 +311,22 @@ impl CallTask {
                 Output::Resolve { uri } => self.resolve(uri),
                 Output::Ended(record) => {
                     record::call_ended(&record);
-                    let kept = record::kept(&record, facts, &self.trunk.name, self.arrived_at);
-                    let store = self.shared.store.clone();
-                    tokio::spawn(record::keep(store, kept).in_current_span());
+                    self.keep_record(facts, &record).await;
                 }
             }
         }
+    }
+
+    /// Keeps the record once the media have ended, with their last figures.
+    async fn keep_record(&mut self, facts: &CallFacts, record: &call_control::Record) {
+        // what is left of the media ends with this
+        self.media.handle = None;
+        let figures = record::last_figures(self.media.figures.take()).await;
+        figures.as_ref().into_iter().for_each(media_figures::record);
+        let media = figures.as_ref().and_then(media_figures::shown);
+        let kept = record::kept(record, facts, &self.trunk.name, self.arrived_at, media);
+        let store = self.shared.store.clone();
+        tokio::spawn(record::keep(store, kept).in_current_span());
     }
 
     fn resolve(&mut self, uri: bytes::Bytes) {
@@ -391,7 +408,7 @@ impl CallTask {
             let before = handle.figures().await;
             tokio::time::sleep(HEARD_OVER).await;
             let after = handle.figures().await;
-            let packets = |figures: &media_bridge::MediaFigures| figures.caller.packets_in;
+            let packets = |figures: &MediaFigures| figures.caller.packets_in;
             Found::Heard(after.as_ref().map(packets) > before.as_ref().map(packets))
         });
     }

@@ -8,11 +8,13 @@ use agent_hook::HookToken;
 use call_control::Phase;
 use call_control::transfer::{AccountId, OutputContext, TransferId};
 use dashmap::DashMap;
+use media_bridge::MediaFigures;
 use subtle::ConstantTimeEq;
 use timebase::UnixMillis;
 use tokio::sync::{mpsc, oneshot, watch};
 use transfer_api::{CallOrder, Ladder, LiveCall, TrunkShown};
 
+use super::media_figures;
 use super::shared::Shared;
 
 /// What an operator, or an agent beside its link, asks of a call.
@@ -34,7 +36,7 @@ pub enum Order {
 }
 
 /// What a call is doing, for those who look.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The gateway's id of the call.
     pub call: String,
@@ -54,6 +56,8 @@ pub struct Snapshot {
     pub arrived_at: UnixMillis,
     /// Where it is.
     pub phase: &'static str,
+    /// The figures of its media, once there are any.
+    pub figures: Option<watch::Receiver<MediaFigures>>,
 }
 
 /// A live call, as others know it.
@@ -199,6 +203,9 @@ impl From<Snapshot> for LiveCall {
             to: snapshot.to,
             arrived_at: snapshot.arrived_at,
             phase: snapshot.phase,
+            media: snapshot
+                .figures
+                .and_then(|figures| media_figures::shown(&figures.borrow())),
         }
     }
 }

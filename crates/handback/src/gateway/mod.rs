@@ -15,6 +15,7 @@ mod http;
 mod identity;
 mod ladders;
 mod live_calls;
+mod media_figures;
 mod media_words;
 mod node;
 mod outward;

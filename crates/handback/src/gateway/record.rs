@@ -5,13 +5,17 @@ use std::time::Duration;
 use agent_hook::CallFacts;
 use call_control::transfer::OutputContext;
 use call_control::{Cause, Ender, Moment, Record, Step};
+use media_bridge::MediaFigures;
 use serde::Serialize;
 use timebase::{Now, UnixMillis};
-use transfer_api::whole_milliseconds;
+use tokio::sync::watch;
+use transfer_api::{CallMedia, whole_milliseconds};
 use transfer_store::{CallRecord, Store};
 
 /// Between two tries to keep a record.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long the end of the media may take.
+const MEDIA_END_WITHIN: Duration = Duration::from_millis(200);
 /// Tries to keep a record.
 const TRIES: u32 = 720;
 
@@ -80,6 +84,9 @@ struct Kept<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     steps: Vec<&'a Step>,
     agent: Agent,
+    /// How its media were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media: Option<CallMedia>,
     #[serde(skip_serializing_if = "<[OutputContext]>::is_empty")]
     output_contexts: &'a [OutputContext],
     timeline: &'a [Moment],
@@ -101,6 +108,7 @@ pub(super) fn kept(
     facts: &CallFacts,
     trunk: &str,
     arrived_at: UnixMillis,
+    media: Option<CallMedia>,
 ) -> CallRecord {
     let at = |now: Now| {
         let since = i64::try_from((now - record.arrived).as_millis()).unwrap_or(i64::MAX);
@@ -120,6 +128,7 @@ pub(super) fn kept(
             reconnects: record.reconnects,
             lost: record.agent_lost,
         },
+        media,
         output_contexts: &record.results,
         timeline: &record.timeline,
     };
@@ -133,6 +142,18 @@ pub(super) fn kept(
         ended_at: at(record.ended),
         record: serde_json::to_string(&kept).unwrap_or_else(|_| "{}".to_owned()),
     }
+}
+
+/// The last figures of a call's media, once its session has ended; those of a second before where
+/// that does not come.
+pub(super) async fn last_figures(
+    watched: Option<watch::Receiver<MediaFigures>>,
+) -> Option<MediaFigures> {
+    let mut watched = watched?;
+    let ended = async { while watched.changed().await.is_ok() {} };
+    let _ = tokio::time::timeout(MEDIA_END_WITHIN, ended).await;
+    let last = *watched.borrow();
+    Some(last)
 }
 
 /// Keeps a record, also when the store is away for a while.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_hook::{Agent, AgentInput, AgentOutput, CallFacts, Hooks, Phase, TransferOutcome};
 use bytes::Bytes;
-use media_core::{Codec, FRAME, Input, LegMedia, Output, Session, Side};
+use media_core::{Codec, Control, FRAME, Input, LegMedia, Output, Session, Side};
 use timebase::{Clock, Now};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -290,6 +290,7 @@ impl Talk {
                     heard.copy_from_slice(audio);
                 }
             }
+            Output::Rtcp { .. } => {}
             Output::Heard {
                 frame,
                 timestamp_ms,
@@ -466,6 +467,7 @@ fn leg() -> LegMedia {
         ptime_ms: 20,
         send: true,
         receive: true,
+        control: Control::default(),
     }
 }
 

@@ -186,7 +186,9 @@ impl Gateway {
                     self.agenda.add(now, Due::Tell(seat, drained));
                 }
                 Some(
-                    FromSession::Heard { .. }
+                    // the virtual phones have no port for reports
+                    FromSession::Rtcp { .. }
+                    | FromSession::Heard { .. }
                     | FromSession::Dtmf { .. }
                     | FromSession::MarkPlayed { .. }
                     | FromSession::QueueFull

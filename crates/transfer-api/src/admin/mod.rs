@@ -5,6 +5,7 @@
 mod cursor;
 #[allow(unused_qualifications, reason = "utoipa's expansion of params")]
 mod lists;
+mod quality;
 mod shown;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use transfer_store::{CallFilter, Store};
 use utoipa::OpenApi;
 
 use crate::failure::{ErrorBody, Failure};
+pub use quality::{CallMedia, LegMedia, RemoteMedia};
 pub use shown::{Ladder, LadderLine, LiveCall, TrunkShown, whole_milliseconds};
 use shown::{OneTransfer, Shown};
 
@@ -161,7 +163,7 @@ async fn one_call(
     Path(call): Path<String>,
 ) -> Result<Json<Shown>, Failure> {
     if let Some(live) = admin.live.one(&call) {
-        return Ok(Json(Shown::Live(live)));
+        return Ok(Json(Shown::Live(Box::new(live))));
     }
     let record = admin.store.call(&call).await?;
     let record = record.ok_or(Failure::UnknownCall)?;
@@ -282,7 +284,7 @@ async fn one_transfer(
     let live = admin.live.all().into_iter();
     let live: Vec<Shown> = live
         .filter(|call| call.account == account && call.transfer == id)
-        .map(Shown::Live)
+        .map(|live| Shown::Live(Box::new(live)))
         .collect();
     let filter = CallFilter {
         account: Some(account),

@@ -13,6 +13,7 @@ use timebase::UnixMillis;
 use transfer_store::CallRecord;
 use utoipa::ToSchema;
 
+use super::quality::CallMedia;
 use crate::document;
 
 /// A live call.
@@ -41,6 +42,10 @@ pub struct LiveCall {
     pub arrived_at: UnixMillis,
     /// Where it is: `arriving`, `answering`, `with_agent`, `handing_back`, `bridged`, `ending`.
     pub phase: &'static str,
+    /// How its media are, once there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub media: Option<CallMedia>,
 }
 
 /// The SIP messages of a call, in their order.
@@ -107,7 +112,7 @@ pub struct TrunkShown {
 #[schema(as = Call)]
 pub(super) enum Shown {
     /// It is live.
-    Live(LiveCall),
+    Live(Box<LiveCall>),
     /// It is over.
     Over(OverCall),
 }

@@ -89,6 +89,11 @@ impl Line {
             ptime_ms: agreement.ptime_ms,
             send: agreement.direction.sends(),
             receive: agreement.direction.receives(),
+            control: media_core::Control {
+                to: Some(agreement.rtcp),
+                muxed: agreement.rtcp_mux,
+                voip_metrics: agreement.voip_metrics,
+            },
         };
         if self
             .media
