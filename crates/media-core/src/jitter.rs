@@ -10,6 +10,7 @@ use crate::codec::{Audio, loudness};
 use crate::comfort::Noise;
 use crate::conceal::Concealer;
 use crate::delay::{Change, Delays, TARGET};
+use crate::position::Position;
 use crate::stretch::{Stretched, lengthened, shortened};
 use crate::{Codec, FRAME, Frame};
 use std::ops::Range;
@@ -46,60 +47,6 @@ pub(crate) enum Stored {
     InTime,
     /// Its turn was over when it came, and others are there to be played.
     Late,
-}
-
-/// Where play-out stands, in samples extended from 32-bit timestamps.
-#[derive(Clone, Copy, Debug)]
-struct Position {
-    /// The next sample to play.
-    head: u64,
-    /// One past the newest sample stored.
-    newest: u64,
-    /// The first sample after the last start.
-    begins: u64,
-    /// A timestamp and its position, from which others are extended.
-    anchor: (u32, u64),
-}
-
-impl Position {
-    const fn start(timestamp: u32) -> Self {
-        let begins = 1 << 40;
-        Self {
-            head: begins - TARGET,
-            newest: begins,
-            begins,
-            anchor: (timestamp, begins),
-        }
-    }
-
-    const fn of(&self, timestamp: u32) -> u64 {
-        let distance = timestamp.wrapping_sub(self.anchor.0).cast_signed() as i64;
-        self.anchor.1.saturating_add_signed(distance)
-    }
-
-    /// Samples between the play position and the newest.
-    const fn depth(&self) -> u64 {
-        self.newest.saturating_sub(self.head)
-    }
-
-    /// Whether nothing has been played since the last start.
-    const fn is_starting(&self) -> bool {
-        self.head <= self.begins
-    }
-
-    /// Takes in what has come. Packets that come at once at the start are followed: only the
-    /// silence before them gets shorter. What follows a hole may be early, not many at once.
-    fn extend(&mut self, from: u64, end: u64) {
-        let appended = from == self.newest;
-        self.newest = self.newest.max(end);
-        if self.is_starting() {
-            self.begins = self.begins.min(from);
-            if appended {
-                let settled = self.newest - TARGET - (end - from).max(FRAME as u64);
-                self.head = settled.clamp(self.head, self.begins);
-            }
-        }
-    }
 }
 
 /// The jitter buffer of one leg.

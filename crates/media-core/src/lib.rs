@@ -15,6 +15,7 @@ mod keys;
 mod leg;
 mod pitch;
 mod playout;
+mod position;
 mod quality;
 mod receiver;
 mod reports;
