@@ -12,6 +12,7 @@
 #     return=BYE|INVITE       instead of REFER                 complete_after=MS  the agent completes by itself; 200
 #     uri=URI                 the return URI, without blanks   register=no        the context comes in headers
 #     target=NAME             peers/targets/NAME takes the return
+#     auth=yes                with credentials for the return
 #     rtp=echo                the caller is heard: what it hears comes back    transports=udp  only over this one
 #     log=TEXT                stands in a log line of the call
 #     expect=STATUS[+|-output]  what the customer reads at the end; COMPLETED+output
@@ -90,6 +91,8 @@ fallback = ["INVITE", "BYE"]'
 trunk freeswitch-dials 'profile = "freeswitch"
 fallback = ["INVITE", "BYE"]'
 trunk hasty 'refer_timeout = "3s"'
+trunk rings-shortly 'invite_timeout = "1s"'
+trunk tells-who-calls "return_headers = ['P-Asserted-Identity: \"{display}\" <sip:{user}@{host}>', 'Diversion: <sip:{called}@{host}>;reason=deflection', 'History-Info: <{to}>;index=1, <sip:{called}@{host}>;index=1.1']"
 trunk twilio-host 'profile = "twilio"
 peer = { refer_to_host = "acme.pstn.twilio.com" }'
 trunk by-nobody 'peer = { referred_by = false }'
@@ -157,7 +160,7 @@ one() {
   local return after
   return=$(words return "$file") after=$(words complete_after "$file")
   if [ "$(words register "$file")" != no ]; then
-    register "$api" "$account" "$secret" "$id" "${return:-REFER}" "$uri" "${after:-200}" "" ||
+    register "$api" "$account" "$secret" "$id" "${return:-REFER}" "$uri" "${after:-200}" "$(words auth "$file")" ||
       { echo "registration refused"; return 1; }
   fi
   expand "$file" >"$log.xml"

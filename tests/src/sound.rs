@@ -107,12 +107,23 @@ impl Sound {
 
     /// Says µ-law audio, 20 ms a packet; gives the longest that a packet was late.
     pub async fn say(&mut self, to: SocketAddr, audio: &[u8]) -> Duration {
+        let packets = self.frames(audio);
+        self.send(to, packets).await.1
+    }
+
+    /// The same; gives when the first packet was due.
+    pub async fn say_from(&mut self, to: SocketAddr, audio: &[u8]) -> Instant {
+        let packets = self.frames(audio);
+        self.send(to, packets).await.0
+    }
+
+    fn frames(&mut self, audio: &[u8]) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
         for frame in audio.chunks(FRAME) {
             packets.push(self.packet(0, self.timestamp, frame));
             self.timestamp = self.timestamp.wrapping_add(frame.len() as u32);
         }
-        self.send(to, packets).await
+        packets
     }
 
     /// Presses keys, 80 ms each and 60 ms apart (RFC 4733).
@@ -143,7 +154,8 @@ impl Sound {
         packet
     }
 
-    async fn send(&self, to: SocketAddr, packets: Vec<Vec<u8>>) -> Duration {
+    /// Gives when the first one was due, and the longest that one was late.
+    async fn send(&self, to: SocketAddr, packets: Vec<Vec<u8>>) -> (Instant, Duration) {
         let socket = Arc::clone(&self.socket);
         let sending = tokio::task::spawn_blocking(move || {
             let start = Instant::now();
@@ -153,7 +165,7 @@ impl Sound {
                 latest = latest.max(due.elapsed());
                 socket.send_to(&packet, to).unwrap();
             }
-            latest
+            (start, latest)
         });
         sending.await.unwrap()
     }

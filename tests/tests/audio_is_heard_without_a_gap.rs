@@ -42,7 +42,7 @@ impl Steadiness {
 }
 
 /// Repeats a story until the machine was steady while it was told, or it went well anyhow.
-async fn on_a_steady_machine(mut tell: impl AsyncFnMut(usize) -> Result<(), String>) {
+pub(crate) async fn on_a_steady_machine(mut tell: impl AsyncFnMut(usize) -> Result<(), String>) {
     let mut unsteady = Duration::ZERO;
     for attempt in 0..ATTEMPTS {
         let steadiness = Steadiness::watch();

@@ -12,6 +12,7 @@ mod agent_leaves_no_caller_alone;
 mod attacks_on_a_call_change_nothing;
 mod audio_is_heard_without_a_gap;
 mod bad_arrival_gets_its_status;
+mod bridged_audio_is_what_was_said;
 mod bridged_legs_are_one_session;
 mod call_brings_its_context_in_headers;
 mod call_is_handed_back_by_bye;
