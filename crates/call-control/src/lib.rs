@@ -17,5 +17,7 @@ pub use io::{
     Record, StoreReply, StoreRequest, TransferProgress,
 };
 pub use media_leg::{Unusable, screen_offer};
-pub use outcome::{Cause, Ender, Fragment, HandedBack, Moment, Outcome, Step, StepResult};
+pub use outcome::{
+    Carried, CarriedIn, Cause, Ender, Fragment, HandedBack, Moment, Outcome, Step, StepResult,
+};
 pub use policy::{ByeRule, Fallback, Notifies, Peer, Policy};

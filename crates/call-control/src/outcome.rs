@@ -64,6 +64,41 @@ pub struct Step {
     /// Where the INVITEs of an INVITE return went, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<SocketAddr>,
+    /// The call's context that went with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
+    /// Context that did not fit.
+    #[serde(skip_serializing_if = "is_none")]
+    pub dropped: usize,
+}
+
+/// A piece of a call's context in a request that hands it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Carried {
+    /// Where it stands.
+    pub place: CarriedIn,
+    /// The name of the header field, embedded header or parameter.
+    pub name: String,
+}
+
+/// Where a piece of context stands in a request that hands a call back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CarriedIn {
+    /// A header field of the request.
+    Header,
+    /// A header embedded in the URI of Refer-To.
+    ReferToHeader,
+    /// A parameter of the URI of Refer-To.
+    ReferToParameter,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+const fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Step {
@@ -80,6 +115,8 @@ impl Step {
             fragments: Vec::new(),
             causes: Vec::new(),
             tried: Vec::new(),
+            carried: Vec::new(),
+            dropped: 0,
         }
     }
 }

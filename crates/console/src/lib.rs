@@ -1,4 +1,4 @@
-//! The console: one page that shows the live calls.
+//! The console: one page that shows the live calls and how the latest ended.
 //!
 //! The page is static; it asks the admin API for what it shows.
 

@@ -25,10 +25,11 @@ impl Call {
         };
         let mut headers = failure.map_or_else(reasons::completed, reasons::return_failed);
         headers.push(self.transfer_header());
-        headers.extend(self.facts.on_bye.iter().cloned());
-        headers.extend(self.returned_headers());
+        let (of_context, context) = self.context_headers(&self.facts.on_bye);
+        headers.extend(of_context);
         self.diary.note(now, "BYE");
         self.begin_step(ReturnType::Bye, StepState::Bye);
+        self.carries(context);
         self.stop_agent_at_end(Some(ReturnType::Bye));
         self.command(self.caller.id, Command::HangUp { headers });
         // The session is over as soon as the BYE is on its way (RFC 3261 §15.1.1).

@@ -179,8 +179,9 @@ impl Call {
         let credentials = self.return_credentials();
         let max_forwards = self.facts.max_forwards.saturating_sub(1);
         let mut headers = vec![self.transfer_header()];
-        headers.extend(self.facts.passed_on.iter().cloned());
-        headers.extend(self.returned_headers());
+        let (of_context, context) = self.context_headers(&self.facts.passed_on);
+        headers.extend(of_context);
+        self.carries(context);
         let (from, trunk) = (self.facts.caller_identity.clone(), self.facts.trunk);
         let dialing = self.dialing()?;
         headers.extend(dialing.request.headers.iter().cloned());

@@ -81,7 +81,8 @@ impl Call {
             headers.insert(0, Header::new("Referred-By", by.clone()));
         }
         headers.extend(self.facts.on_refer.iter().cloned());
-        let target = self.refer_target(target);
+        let (target, context) = self.refer_target(target);
+        self.carries(context);
         self.command(self.caller.id, Command::Refer { target, headers });
         self.tell_result(TransferProgress::Trying, None);
     }
