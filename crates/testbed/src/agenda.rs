@@ -36,6 +36,11 @@ impl<T> Agenda<T> {
         self.items.keys().next().map(|(at, _)| *at)
     }
 
+    /// Drops what is not wanted.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
+        self.items.retain(|_, item| wanted(item));
+    }
+
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
         self.items.clear();

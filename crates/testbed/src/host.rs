@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use sip_core::{
-    Command, ConnectionId, Endpoint, EndpointConfig, Flow, Input, Invitation, LegEvent, LegId,
-    Output, Place, Response, Transport, TrunkRule,
+    Command, ConnectionId, Ended, Endpoint, EndpointConfig, Flow, Input, Invitation, LegEvent,
+    LegId, Output, Place, Response, Transport, TrunkRule,
 };
-use sip_message::{Frame, Limits, Message, ParseError, StreamDecoder};
+use sip_message::{Frame, FramingError, Limits, Message, ParseError, StreamDecoder};
 use timebase::Now;
 
 use crate::network::Arrival;
@@ -61,8 +61,12 @@ pub(crate) enum Fact {
     Completion { seat: usize },
     /// The agent's link is lost, or has come back or is not needed any more.
     Agent { seat: usize, lost: bool },
-    /// A result went to the store.
-    ResultStored { seat: usize },
+    /// A completion goes to the store, with the agent's result or without.
+    ResultStored { seat: usize, empty: bool },
+    /// The store has a completion.
+    Completed { transfer: String },
+    /// After a restart the store completed what the dead process had.
+    Recovered { transfers: Vec<String> },
     /// A write to the store with a claim that does not stand.
     StaleWrite { seat: usize },
     /// The call's record.
@@ -71,6 +75,8 @@ pub(crate) enum Fact {
         handed_back: bool,
         answered: bool,
     },
+    /// A leg ended because its session was not refreshed.
+    Expired { leg: LegId },
     /// For the ladder only.
     Note(String),
 }
@@ -118,12 +124,28 @@ impl Host {
                 let decoder = self.decoders.entry(connection);
                 let decoder = decoder.or_insert_with(|| StreamDecoder::new(Limits::default()));
                 decoder.push(&bytes);
-                let frames: Vec<Frame> =
-                    std::iter::from_fn(|| decoder.next().ok().flatten()).collect();
-                for frame in frames {
-                    if let Frame::Message(message) = frame {
-                        self.message(now, flow, message, corrupted);
+                let mut framed = Ok(());
+                let mut messages = Vec::new();
+                let mut next = || match decoder.next() {
+                    Ok(frame) => frame,
+                    Err(FramingError { error }) => {
+                        framed = Err(error);
+                        None
                     }
+                };
+                while let Some(frame) = next() {
+                    match frame {
+                        Frame::Message(message) => messages.push(message),
+                        Frame::Ping => {}
+                    }
+                }
+                for message in messages {
+                    self.message(now, flow, message, corrupted);
+                }
+                // Where a message ends cannot be known any more.
+                if let Err(error) = framed {
+                    self.message(now, flow, Err(error), corrupted);
+                    self.close(connection);
                 }
             }
         }
@@ -221,16 +243,29 @@ impl Host {
                 }
                 Output::Leg { leg, event } => {
                     let last = matches!(event, LegEvent::Ended { .. });
+                    let why = Ended::Expired;
+                    if event == (LegEvent::Ended { why }) {
+                        self.tell(Fact::Expired { leg });
+                    }
                     self.tell(Fact::LegSaid { leg, last });
                     self.events.push_back(HostEvent::Leg(leg, event));
                 }
                 Output::Pinged { .. } => {}
-                Output::Close(connection) => {
-                    self.decoders.remove(&connection);
-                    self.deeds.push_back(Deed::Close(connection));
-                }
+                Output::Close(connection) => self.close(connection),
             }
         }
+    }
+
+    fn close(&mut self, connection: ConnectionId) {
+        self.decoders.remove(&connection);
+        self.deeds.push_back(Deed::Close(connection));
+    }
+
+    /// The process dies and another takes its place, which knows nothing of what was.
+    pub(crate) fn restart(&mut self, config: EndpointConfig, seed: [u8; 32]) {
+        self.endpoint = Endpoint::new(config, seed);
+        self.decoders.clear();
+        self.events.clear();
     }
 }
 
@@ -251,8 +286,12 @@ pub(crate) fn trunk(allow: &[SocketAddr]) -> TrunkRule {
 pub(crate) trait Machine {
     /// Its host.
     fn host(&mut self) -> &mut Host;
+    /// Where it is.
+    fn address(&self) -> SocketAddr;
     /// Reacts to what the endpoint has told.
     fn settle(&mut self, now: Now);
+    /// Its process dies: nothing is due until it is started again, and nothing is known then.
+    fn restart(&mut self, _now: Now) {}
     /// When something is due.
     fn poll_timeout(&self) -> Option<Now>;
     /// Does one thing that is due.

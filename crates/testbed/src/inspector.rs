@@ -1,5 +1,7 @@
 //! What must hold at every moment of every run, whatever the network and the parties do.
 
+mod forks;
+mod ledger;
 mod rules;
 mod voice;
 mod wire;
@@ -9,16 +11,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use call_control::TRANSFER_HEADER;
-use call_control::transfer::Status;
-use sip_core::{Census, LegId};
+use sip_core::LegId;
 use sip_message::{HeaderName, Message, Method};
 use timebase::Now;
 
-use crate::gateway::Gateway;
 use crate::host::Fact;
 use crate::ladder;
 use crate::plan::{GATEWAY, RunPlan};
 use crate::store::Store;
+use ledger::{Ledger, Plans};
 use voice::Voice;
 use wire::Wire;
 
@@ -26,9 +27,6 @@ pub use rules::{Rule, Violation};
 
 /// What a message that breaks a rule is told by.
 type Broken = (Rule, String);
-
-/// The longest that an agent may keep a call; the call then makes a result of its own.
-const CALL_DURATION: Duration = Duration::from_secs(120);
 
 /// From the loss of the agent to the first byte of the hand-back: `reconnect_timeout`, and what the
 /// store, the names, a port and the ways inside the gateway take.
@@ -45,6 +43,8 @@ pub(crate) struct Inspector {
     claims: BTreeMap<String, usize>,
     /// Transfers whose store cannot be reached for a while: what it says is not judged meanwhile.
     excused: BTreeSet<String>,
+    plans: Plans,
+    ledger: Ledger,
     /// What came first under each Call-ID that is of no call yet, and whether anything was corrupted.
     invites: BTreeMap<Vec<u8>, (Message, bool)>,
     /// Whether the run has media.
@@ -64,7 +64,11 @@ struct Call {
     lost: Option<Now>,
     completions: u32,
     results: u32,
+    /// Completions without a result.
+    empties: u32,
     records: u32,
+    /// The process that had it is dead.
+    forgotten: bool,
     /// The caller's leg, and what it hears where the run has media.
     leg: LegId,
     voice: Voice,
@@ -76,19 +80,17 @@ impl Call {
     /// The agent is lost, or there is one again, or none is needed any more.
     fn agent(&mut self, now: Now, lost: bool) {
         self.lost = lost.then_some(now);
-        if !lost {
-            self.voice.waits(None);
-        }
+        self.voice.waits(self.lost);
     }
 }
 
 impl Inspector {
     pub(crate) fn new(plan: &RunPlan) -> Self {
-        let outages = plan
-            .transfers
-            .iter()
-            .filter(|plan| plan.store_outage.is_some());
+        let transfers = plan.transfers.iter();
+        let outages = transfers.filter(|plan| plan.store_outage.is_some());
         Self {
+            plans: Plans::of(plan),
+            ledger: Ledger::default(),
             legs: BTreeMap::new(),
             wire: Wire::default(),
             calls: Vec::new(),
@@ -114,7 +116,8 @@ impl Inspector {
         // Before the ACK there is no call to hand back (RFC 3261 §13.3.1.4).
         let late = |call: &Call| {
             let since = call.lost.zip(call.acknowledged);
-            since.is_some_and(|(lost, ack)| now - lost.max(ack) > HAND_BACK_WITHIN)
+            let within = HAND_BACK_WITHIN + self.plans.write_takes(&call.transfer);
+            since.is_some_and(|(lost, ack)| now - lost.max(ack) > within)
         };
         if let Some(call) = self.calls.iter().find(|call| late(call)) {
             let detail = format!("{} has neither agent nor hand-back", call.transfer);
@@ -138,11 +141,16 @@ impl Inspector {
         }
     }
 
+    /// The latest call with this Call-ID, unless its process is dead.
+    fn seat_of(&self, call_id: &[u8]) -> Option<usize> {
+        let of = |call: &Call| !call.forgotten && call.call_id.as_bytes() == call_id;
+        self.calls.iter().rposition(of)
+    }
+
     /// The call whose caller's dialog a message is of.
     fn call_of(&mut self, message: &Message) -> Option<&mut Call> {
-        let call_id = message.call_id().ok()?;
-        let mut calls = self.calls.iter_mut();
-        calls.find(|call| call.call_id.as_bytes() == call_id)
+        let seat = self.seat_of(message.call_id().ok()?)?;
+        self.calls.get_mut(seat)
     }
 
     /// A message leaves a host; as an echo, at once upon something corrupted, whose parts it may repeat.
@@ -262,7 +270,10 @@ impl Inspector {
             Fact::Acknowledged { seat } => self.calls[*seat].acknowledged = Some(now),
             Fact::Agent { seat, lost } => self.calls[*seat].agent(now, *lost),
             Fact::Completion { seat } => self.calls[*seat].completions += 1,
-            Fact::ResultStored { seat } => self.result_stored(now, *seat),
+            Fact::ResultStored { seat, empty } => self.result_stored(now, *seat, *empty),
+            Fact::Completed { transfer } => self.ledger.completed(transfer),
+            Fact::Recovered { transfers } => self.recovered(now, transfers),
+            Fact::Expired { leg } => self.expired(now, by, *leg),
             Fact::StaleWrite { seat } => {
                 let detail = format!("call {seat} writes without a claim");
                 self.broken(now, Rule::ClaimsStand, detail);
@@ -273,40 +284,6 @@ impl Inspector {
                 answered,
             } => self.recorded(now, *seat, (*handed_back, *answered), store),
             Fact::Note(_) => {}
-        }
-    }
-
-    /// Everything is quiet: nothing may be left.
-    pub(crate) fn close(&mut self, now: Now, gateway: &Gateway, censuses: &[(SocketAddr, Census)]) {
-        let open = |(key, over): (&(SocketAddr, LegId), &bool)| (!over).then_some(*key);
-        let open: Vec<_> = self.legs.iter().filter_map(open).collect();
-        for (host, leg) in open {
-            // A host that died took its legs with it.
-            if censuses.iter().any(|(address, _)| *address == host) {
-                let detail = format!("{leg:?} of {} never ended", ladder::name(host));
-                self.broken(now, Rule::LegsEndOnce, detail);
-            }
-        }
-        for (host, census) in censuses {
-            if *census != Census::default() {
-                let detail = format!("{} holds {census:?}", ladder::name(*host));
-                self.broken(now, Rule::NothingLeft, detail);
-            }
-        }
-        let records = self.calls.iter().filter(|call| call.records != 1).count();
-        if records + gateway.open_calls() > 0 {
-            let detail = format!("{} calls without a record", gateway.open_calls());
-            self.broken(now, Rule::RecordsTrue, detail);
-        }
-        if gateway.ports_in_use() > 0 {
-            let detail = format!("{} ports are missing", gateway.ports_in_use());
-            self.broken(now, Rule::PortsReturn, detail);
-        }
-        for (id, status, times) in gateway.store.statuses() {
-            if status == Status::Ongoing {
-                self.broken(now, Rule::NoneOngoing, format!("{id} is ONGOING"));
-            }
-            self.completed_once(now, id, status, times);
         }
     }
 
@@ -324,25 +301,17 @@ impl Inspector {
             lost: None,
             completions: 0,
             results: 0,
+            empties: 0,
             records: 0,
+            forgotten: false,
             leg,
             voice,
             dials: BTreeSet::new(),
         });
     }
 
-    fn completed_once(&mut self, now: Now, id: &str, status: Status, times: u32) {
-        let mut calls = self.calls.iter();
-        let answered = calls.any(|call| call.transfer == id && call.accepted);
-        if times > 1 || answered != (status == Status::Completed) {
-            let detail =
-                format!("{id} is {status:?}, answered: {answered}, completed {times} times");
-            self.broken(now, Rule::CompletedOnce, detail);
-        }
-    }
-
     fn leg_said(&mut self, now: Now, by: SocketAddr, leg: LegId, last: bool) {
-        let own = |call: &&mut Call| by == GATEWAY && last && call.leg == leg;
+        let own = |call: &&mut Call| by == GATEWAY && last && call.leg == leg && !call.forgotten;
         if let Some(call) = self.calls.iter_mut().find(own) {
             call.voice.end(now);
         }
@@ -366,11 +335,9 @@ impl Inspector {
             return;
         }
         let call_id = message.call_id().unwrap_or_default();
-        let seat = self
-            .calls
-            .iter()
-            .position(|call| call.call_id.as_bytes() == call_id);
-        let Some(seat) = seat else { return };
+        let Some(seat) = self.seat_of(call_id) else {
+            return;
+        };
         self.calls[seat].accepted |= status < 300;
         let of = |call: &&Call| call.call_id.as_bytes() == call_id;
         if self.calls.iter().filter(of).count() > 1 {
@@ -381,7 +348,8 @@ impl Inspector {
         if self.calls[seat].accepted {
             return;
         }
-        if store.holder(id) == Some(seat) && !self.excused.contains(id) {
+        let excused = self.excused.contains(id) || self.plans.undoes_late(id);
+        if store.holder(id) == Some(seat) && !excused {
             let detail = format!("{status} leaves while {id} is ONGOING");
             self.broken(now, Rule::UndoneFirst, detail);
         }
@@ -404,48 +372,6 @@ impl Inspector {
         if !store.has_result(&id) && !self.excused.contains(id.as_ref()) {
             let detail = format!("{method} leaves while the store has no result of {id}");
             self.broken(now, Rule::StoreFirst, detail);
-        }
-    }
-
-    fn result_stored(&mut self, now: Now, seat: usize) {
-        let call = &mut self.calls[seat];
-        call.results += 1;
-        let overlong = now - call.admitted >= CALL_DURATION;
-        if call.results > call.completions && !overlong {
-            let detail = format!("{} results, {} completions", call.results, call.completions);
-            self.broken(now, Rule::OneResultEach, detail);
-        }
-    }
-
-    fn recorded(
-        &mut self,
-        now: Now,
-        seat: usize,
-        (handed_back, answered): (bool, bool),
-        store: &Store,
-    ) {
-        let call = &mut self.calls[seat];
-        call.records += 1;
-        call.lost = None;
-        let (records, id) = (call.records, call.transfer.clone());
-        if records > 1 {
-            let detail = format!("call {seat} has {records} records");
-            self.broken(now, Rule::RecordsTrue, detail);
-        }
-        if self.excused.contains(&id) {
-            return;
-        }
-        if handed_back && !store.has_result(&id) {
-            self.broken(
-                now,
-                Rule::RecordsTrue,
-                format!("{id} was handed back without a result"),
-            );
-        }
-        if store.holder(&id) == Some(seat) {
-            let what = if answered { "ended" } else { "was refused" };
-            let detail = format!("{id} is ONGOING though its call {what}");
-            self.broken(now, Rule::RecordsTrue, detail);
         }
     }
 }

@@ -132,6 +132,7 @@ pub(crate) fn name(address: SocketAddr) -> &'static str {
         (plan::TARGET, "target"),
         (plan::GUARDED, "guarded"),
         (plan::ROUGH, "rough"),
+        (plan::UNRULY, "unruly"),
     ];
     let found = names.into_iter().find(|(host, _)| *host == address);
     found.map_or("nobody", |(_, name)| name)

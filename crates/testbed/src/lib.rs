@@ -14,11 +14,13 @@ mod network;
 mod options;
 mod phone;
 mod plan;
+mod race;
 mod raw;
 mod rough;
 mod sbc;
 mod store;
 mod target;
+mod unruly;
 mod voice;
 mod world;
 

@@ -19,6 +19,8 @@ pub struct Options {
     pub returns: Option<ReturnType>,
     /// What may happen besides the plain story.
     pub behaviours: BTreeSet<Behaviour>,
+    /// Whether everything that can end a call does so at the same time.
+    pub race: bool,
 }
 
 impl Options {
@@ -30,6 +32,7 @@ impl Options {
             calls: 1,
             returns: Some(returns),
             behaviours: BTreeSet::new(),
+            race: false,
         }
     }
 
@@ -48,7 +51,43 @@ impl Options {
             calls: 3,
             returns: None,
             behaviours: Behaviour::ALL.into(),
+            race: false,
         }
+    }
+
+    /// One call that everything ends at the same time, with this loss in percent.
+    #[must_use]
+    pub fn race(loss: u8) -> Self {
+        use Behaviour::{AgentFails, ReferFails, TargetVaries};
+        Self {
+            calls: 1,
+            race: true,
+            behaviours: [AgentFails, ReferFails, TargetVaries].into(),
+            ..Self::wild(loss)
+        }
+    }
+
+    /// The same where nothing goes wrong but that datagrams are lost, late and doubled.
+    pub(crate) fn undisturbed(&self) -> Self {
+        use Behaviour::{
+            AgentsRestart, Corruption, Forks, GatewayRestarts, LinesBreak, Partitions, Rough,
+            SbcDies, SbcRestarts, TargetRestarts, Unruly,
+        };
+        let disturbances = [
+            AgentsRestart,
+            Corruption,
+            Forks,
+            GatewayRestarts,
+            LinesBreak,
+            Partitions,
+            Rough,
+            SbcDies,
+            SbcRestarts,
+            TargetRestarts,
+            Unruly,
+        ];
+        let without = |options: Self, disturbance| options.without(disturbance);
+        disturbances.into_iter().fold(self.clone(), without)
     }
 
     /// The same without one behaviour.
@@ -116,11 +155,27 @@ pub enum Behaviour {
     Media,
     /// News of a port comes although the media were closed meanwhile.
     LatePorts,
+    /// Calls outlast their session intervals (RFC 4028).
+    Long,
+    /// The gateway's process dies, and another takes its place with nothing but the store.
+    GatewayRestarts,
+    /// The SBC restarts, and knows no call any more.
+    SbcRestarts,
+    /// A target restarts.
+    TargetRestarts,
+    /// The agents' process restarts: every link is lost, and none can be had for a while.
+    AgentsRestart,
+    /// The store takes seconds for a claim or a write.
+    StoreSlow,
+    /// Several phones of a target ring, and several answer.
+    Forks,
+    /// Calls are returned to a target that does what nobody should.
+    Unruly,
 }
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 27] = [
         Self::Cancel,
         Self::HangUp,
         Self::Hold,
@@ -140,6 +195,14 @@ impl Behaviour {
         Self::FewPorts,
         Self::Media,
         Self::LatePorts,
+        Self::Long,
+        Self::GatewayRestarts,
+        Self::SbcRestarts,
+        Self::TargetRestarts,
+        Self::AgentsRestart,
+        Self::StoreSlow,
+        Self::Forks,
+        Self::Unruly,
     ];
 
     const fn name(self) -> &'static str {
@@ -163,6 +226,14 @@ impl Behaviour {
             Self::FewPorts => "few-ports",
             Self::Media => "media",
             Self::LatePorts => "late-ports",
+            Self::Long => "long",
+            Self::GatewayRestarts => "gateway-restarts",
+            Self::SbcRestarts => "sbc-restarts",
+            Self::TargetRestarts => "target-restarts",
+            Self::AgentsRestart => "agents-restart",
+            Self::StoreSlow => "store-slow",
+            Self::Forks => "forks",
+            Self::Unruly => "unruly",
         }
     }
 }

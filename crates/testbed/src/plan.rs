@@ -1,13 +1,15 @@
 //! What everybody in a run intends to do, drawn from the dice before it begins.
 
+mod draw;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use call_control::transfer::ReturnType;
 use sip_core::Transport;
 
-use crate::dice::Dice;
-use crate::options::{Behaviour, Options};
+use crate::network::Weather;
+use crate::race::Race;
 
 /// The gateway's address.
 pub(crate) const GATEWAY: SocketAddr = at(1);
@@ -19,11 +21,11 @@ pub(crate) const TARGET: SocketAddr = at(3);
 pub(crate) const GUARDED: SocketAddr = at(4);
 /// The address of the SBC that keeps no rules.
 pub(crate) const ROUGH: SocketAddr = at(5);
+/// The address of a target that forks, and keeps no rules.
+pub(crate) const UNRULY: SocketAddr = at(6);
 /// An address where nobody is.
 pub(crate) const NOBODY: SocketAddr = at(9);
 
-/// How many runs have real media, in percent: they take many times as long.
-const MEDIA: u8 = 20;
 /// The realm of those who have no business with our credentials.
 pub(crate) const FOREIGN_REALM: &str = "elsewhere.example.net";
 /// The SBC's realm.
@@ -31,18 +33,21 @@ pub(crate) const SBC_REALM: &str = "sbc.example.com";
 /// The realm of the target that asks for credentials.
 pub(crate) const GUARDED_REALM: &str = "guarded.example.com";
 
-/// Whether credentials for a realm may be shown at an address.
-pub(crate) fn knows(address: SocketAddr, realm: &str) -> bool {
+/// Whether credentials for a realm may be shown at an address. Those of a transfer are for whoever
+/// is at its return URI, whatever the realm, and for the INVITE and its ACK alone (RFC 3261 §22.1).
+pub(crate) fn knows(address: SocketAddr, realm: &str, invite: bool) -> bool {
     match realm {
         SBC_REALM => address == SBC || address == ROUGH,
-        GUARDED_REALM => address == GUARDED,
-        _ => false,
+        GUARDED_REALM => address == GUARDED && invite,
+        _ => address == UNRULY && invite,
     }
 }
 
 /// When a party ends a call of which it heard nothing more, since the BYE or CANCEL was lost with
 /// the connection that it was on.
 pub(crate) const RESCUE: Duration = Duration::from_secs(300);
+/// The same where calls are long.
+const LATE_RESCUE: Duration = Duration::from_secs(1_900);
 
 const fn at(host: u8) -> SocketAddr {
     let address = std::net::Ipv4Addr::new(10, 0, 0, host);
@@ -63,8 +68,12 @@ pub(crate) struct CallPlan {
     pub(crate) back_to_agent: bool,
     /// Whether 180 comes before the 200.
     pub(crate) ringing: bool,
-    /// Until when the store cannot be reached for this transfer.
+    /// From when and for how long the store cannot be reached for this transfer.
     pub(crate) store_outage: Option<(Duration, Duration)>,
+    /// How late the store is with a claim, and with a write.
+    pub(crate) store_late: (Duration, Duration),
+    /// The longest that the agent may keep the call.
+    pub(crate) call_duration: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +97,32 @@ pub(crate) struct AgentPlan {
     /// What happens when the link is lost.
     pub(crate) back: Option<Duration>,
     pub(crate) drain: bool,
+    /// Whether it knows the hook protocol, and then whether it hears both tracks on its own link.
+    pub(crate) hello: Option<bool>,
+    /// Whether it says how far it has got.
+    pub(crate) checkpoints: bool,
+    /// When it dies although its part is done.
+    pub(crate) dies: Option<Dies>,
+    /// What it does with a call that it gets back.
+    pub(crate) again: Again,
+}
+
+/// In which part of a hand-back an agent dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dies {
+    /// While the result is played and stored.
+    Completing,
+    HandingBack,
+    Bridged,
+}
+
+/// What an agent does with a call that it gets back after a failed hand-back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    Completes,
+    Crashes,
+    Closes,
+    Stays,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +137,12 @@ pub(crate) enum AgentThen {
     Completes(Duration),
     /// Completes with something that is refused, then properly.
     Stammers(Duration),
+    /// Completes, and again so much later.
+    CompletesTwice(Duration, Duration),
+    /// Shows no sign of life, then completes or is lost.
+    Stalls(Duration, bool),
+    /// Ends the call by another way than its link, without a result.
+    HangsUp(Duration),
     Closes(Duration),
     Crashes(Duration),
     Stays,
@@ -141,6 +182,10 @@ pub(crate) enum TargetPlan {
     SecondAddress,
     /// The returnURI's host does not resolve.
     Unresolved,
+    /// Several phones ring and several answer.
+    Forks,
+    /// It keeps no rules.
+    Unruly,
 }
 
 /// Everything that is drawn for one run.
@@ -157,8 +202,24 @@ pub(crate) struct RunPlan {
     pub(crate) corrupts: bool,
     /// Whether calls have real media.
     pub(crate) sounds: bool,
+    /// Who dies when, and for how long it is gone.
+    pub(crate) restarts: Vec<Restart>,
+    /// From when until when no agent can be reached, and all links are lost.
+    pub(crate) agent_outage: Option<(Duration, Duration)>,
+    /// The session intervals (RFC 4028) that gateway, SBC and targets ask for, where calls are long.
+    pub(crate) intervals: Option<[Duration; 3]>,
+    pub(crate) race: Option<Race>,
+    pub(crate) weather: Weather,
     pub(crate) ports: u16,
     pub(crate) late_ports: bool,
+}
+
+/// A process dies, and another takes its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restart {
+    pub(crate) host: SocketAddr,
+    pub(crate) at: Duration,
+    pub(crate) down: Duration,
 }
 
 impl RunPlan {
@@ -166,68 +227,29 @@ impl RunPlan {
     /// they belong to, may never come.
     pub(crate) fn loses_ends(&self) -> bool {
         let rough = self.transfers.iter().any(|plan| plan.caller.rough);
-        rough || self.corrupts || !self.breaks.is_empty() || !self.partitions.is_empty()
+        let unruly = self.transfers.iter().any(CallPlan::is_unruly);
+        let faults = !self.breaks.is_empty() || !self.partitions.is_empty();
+        rough || unruly || self.corrupts || faults || !self.restarts.is_empty()
     }
 
-    pub(crate) fn draw(options: &Options, dice: &mut Dice) -> Self {
-        let transfers: Vec<CallPlan> = (0..options.calls)
-            .map(|number| CallPlan::draw(number, options, dice))
-            .collect();
-        let mut again = Vec::new();
-        for (index, plan) in transfers.iter().enumerate() {
-            if options.allow(Behaviour::Twice) && dice.chance(20) {
-                let start = plan.caller.start + dice.millis(0, 4_000);
-                let caller = CallerPlan::draw(start, options, dice);
-                again.push((index, caller));
-            }
+    /// When a party ends a call of which it heard nothing more.
+    pub(crate) const fn rescue(&self) -> Duration {
+        match self.intervals {
+            Some(_) => LATE_RESCUE,
+            None => RESCUE,
         }
-        let dies = options.allow(Behaviour::SbcDies) && dice.chance(10);
-        let breaks = if options.allow(Behaviour::LinesBreak) {
-            dice.below(4)
-        } else {
-            0
-        };
-        let parts = if options.allow(Behaviour::Partitions) {
-            dice.below(3)
-        } else {
-            0
-        };
-        let partitions = (0..parts).map(|_| {
-            let (from, long) = (dice.millis(0, 20_000), dice.millis(100, 45_000));
-            (from, from + long, (GATEWAY, dice.pick([SBC, TARGET])))
-        });
-        let partitions = partitions.collect();
-        let few = options.allow(Behaviour::FewPorts) && dice.chance(10);
-        Self {
-            transfers,
-            again,
-            breaks: (0..breaks).map(|_| dice.millis(500, 15_000)).collect(),
-            partitions,
-            sounds: options.allow(Behaviour::Media) && dice.chance(MEDIA),
-            corrupts: options.weather().corrupted > 0 || options.weather().cuts > 0,
-            sbc_dies: dies.then(|| dice.millis(0, 20_000)),
-            late_ports: options.allow(Behaviour::LatePorts),
-            ports: if few { dice.below(4) as u16 } else { 64 },
-        }
+    }
+
+    /// Whether sessions may fail to be refreshed: more than datagrams are lost.
+    pub(crate) fn may_expire(&self) -> bool {
+        self.loses_ends() || self.sbc_dies.is_some() || self.intervals.is_none()
     }
 }
 
 impl CallPlan {
-    fn draw(number: u8, options: &Options, dice: &mut Dice) -> Self {
-        let start = dice.millis(0, 1 + 2_000 * u64::from(options.calls - 1));
-        let any = dice.pick([ReturnType::Bye, ReturnType::Refer, ReturnType::Invite]);
-        let fails = options.allow(Behaviour::StoreFails) && dice.chance(10);
-        Self {
-            transfer: format!("t-{number}"),
-            returns: options.returns.unwrap_or(any),
-            caller: CallerPlan::draw(start, options, dice),
-            agent: AgentPlan::draw(options, dice),
-            refer: ReferPlan::draw(options, dice),
-            target: TargetPlan::draw(options, dice),
-            ringing: !options.behaviours.is_empty() && dice.chance(50),
-            back_to_agent: options.allow(Behaviour::AgentFails) && dice.chance(20),
-            store_outage: fails.then(|| (dice.millis(0, 10_000), dice.millis(100, 20_000))),
-        }
+    /// Whether its target keeps no rules.
+    const fn is_unruly(&self) -> bool {
+        matches!(self.target, TargetPlan::Forks | TargetPlan::Unruly)
     }
 
     /// Where the transfer is to be returned to.
@@ -236,6 +258,7 @@ impl CallPlan {
             TargetPlan::Answers { guarded: true, .. } => GUARDED.to_string(),
             TargetPlan::NotThere => NOBODY.to_string(),
             TargetPlan::Unresolved => "nowhere.invalid".to_owned(),
+            TargetPlan::Forks | TargetPlan::Unruly => UNRULY.to_string(),
             TargetPlan::Answers { .. }
             | TargetPlan::Refuses(..)
             | TargetPlan::Redirects(_)
@@ -248,99 +271,5 @@ impl CallPlan {
         };
         let id = &self.transfer;
         format!("sip:back-{id}@{host}{transport};User-to-User=UUI-{id}")
-    }
-}
-
-impl CallerPlan {
-    fn draw(start: Duration, options: &Options, dice: &mut Dice) -> Self {
-        let stream = options.allow(Behaviour::Stream) && dice.chance(25);
-        let cancels = options.allow(Behaviour::Cancel) && dice.chance(12);
-        let hangs_up = options.allow(Behaviour::HangUp) && dice.chance(25);
-        let cancel = cancels.then(|| dice.millis(0, 1_500));
-        let hang_up = hangs_up.then(|| dice.millis(500, 20_000));
-        let holds = options.allow(Behaviour::Hold) && dice.chance(25);
-        Self {
-            start,
-            transport: if stream {
-                Transport::Tcp
-            } else {
-                Transport::Udp
-            },
-            rough: options.allow(Behaviour::Rough) && dice.chance(25),
-            late_offer: options.allow(Behaviour::LateOffer) && dice.chance(15),
-            hang_up: cancel.or(hang_up),
-            hold: holds.then(|| (dice.millis(0, 8_000), dice.millis(10, 6_000))),
-        }
-    }
-}
-
-impl AgentPlan {
-    fn draw(options: &Options, dice: &mut Dice) -> Self {
-        let after = dice.millis(1_000, 6_000);
-        let mut plan = Self {
-            connects: Connects::After(dice.millis(5, 300)),
-            then: AgentThen::Completes(after),
-            back: None,
-            drain: dice.chance(70),
-        };
-        if options.allow(Behaviour::AgentStays) && dice.chance(5) {
-            plan.then = AgentThen::Stays;
-        }
-        if !options.allow(Behaviour::AgentFails) {
-            return plan;
-        }
-        match dice.below(20) {
-            0 => plan.connects = Connects::Never,
-            1 => plan.connects = Connects::FailsAfter(dice.millis(1, 4_000)),
-            2 => plan.connects = Connects::After(dice.millis(300, 6_000)),
-            3 => plan.then = AgentThen::Closes(after),
-            4 | 5 => plan.then = AgentThen::Stammers(after),
-            6..=8 => plan.then = AgentThen::Crashes(after),
-            _ => {}
-        }
-        plan.back = dice.chance(50).then(|| dice.millis(1, 6_000));
-        plan
-    }
-}
-
-impl ReferPlan {
-    fn draw(options: &Options, dice: &mut Dice) -> Self {
-        let bye = dice.chance(50).then(|| dice.millis(1, 1_500));
-        let succeeds = Self::Succeeds { bye };
-        if !options.allow(Behaviour::ReferFails) {
-            return Self::Succeeds { bye: None };
-        }
-        match dice.below(8) {
-            0 => Self::Fails(dice.pick([486, 503, 603])),
-            1 => Self::Refuses(dice.pick([403, 500, 603])),
-            2 => Self::FallsSilent,
-            3 => Self::HangsUp,
-            _ => succeeds,
-        }
-    }
-}
-
-impl TargetPlan {
-    fn draw(options: &Options, dice: &mut Dice) -> Self {
-        let (rings, talks) = (dice.millis(100, 4_000), dice.millis(1_000, 10_000));
-        let varies = options.allow(Behaviour::TargetVaries);
-        let answers = Self::Answers {
-            early_media: varies && dice.chance(30),
-            rings,
-            talks,
-            guarded: varies && dice.chance(25),
-        };
-        if !varies {
-            return answers;
-        }
-        match dice.below(14) {
-            0 | 1 => Self::Refuses(dice.pick([404, 486, 500, 503, 603]), rings),
-            2 => Self::Redirects(rings),
-            3 => Self::RingsForEver,
-            4 => Self::NotThere,
-            5 => Self::SecondAddress,
-            6 => Self::Unresolved,
-            _ => answers,
-        }
     }
 }

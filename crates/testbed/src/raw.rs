@@ -1,14 +1,65 @@
 //! Messages of parties that have no endpoint of ours: written by hand, so that they may be wrong.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use sip_message::{Builder, HeaderName, Limits, Message};
+use sip_core::{ConnectionId, Flow, Transport};
+use sip_message::{Builder, Frame, HeaderName, Limits, Message, StreamDecoder};
+
+use crate::network::Arrival;
+use crate::plan::GATEWAY;
+
+/// When a request without an answer is sent again, in milliseconds after the first time.
+pub(crate) const AGAIN: [u64; 5] = [500, 1_500, 3_500, 7_500, 11_500];
+
+/// What reaches a party that has no endpoint, as messages: a datagram each, or framed in a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox(BTreeMap<ConnectionId, StreamDecoder>);
+
+impl Inbox {
+    /// The messages that are whole now. What is none is passed over.
+    pub(crate) fn messages(&mut self, arrival: &Arrival) -> Vec<Message> {
+        // An error is final: what follows it on the connection is passed over.
+        let Some(connection) = arrival.flow.connection else {
+            return parse(&arrival.bytes).into_iter().collect();
+        };
+        let decoder = self.0.entry(connection);
+        let decoder = decoder.or_insert_with(|| StreamDecoder::new(Limits::default()));
+        decoder.push(&arrival.bytes);
+        let frames = std::iter::from_fn(|| decoder.next().ok().flatten());
+        let message = |frame| match frame {
+            Frame::Message(message) => message.ok(),
+            Frame::Ping => None,
+        };
+        frames.filter_map(message).collect()
+    }
+
+    /// What was begun on a connection never comes to its end.
+    pub(crate) fn close(&mut self, connection: ConnectionId) {
+        self.0.remove(&connection);
+    }
+}
+
+/// The way from a party without an endpoint to the gateway; a stream is opened when there is none.
+pub(crate) const fn flow(own: SocketAddr, stream: bool) -> Flow {
+    let flow = Flow::udp(own, GATEWAY);
+    if stream {
+        Flow {
+            transport: Transport::Tcp,
+            ..flow
+        }
+    } else {
+        flow
+    }
+}
 
 /// One end of a dialog, as far as a rough party keeps it.
 #[derive(Clone, Debug)]
 pub(crate) struct RawDialog {
     pub(crate) own: SocketAddr,
+    /// Whether it is on a stream rather than datagrams.
+    pub(crate) stream: bool,
     pub(crate) call_id: String,
     /// Our From value in requests, with the tag.
     pub(crate) local: String,
@@ -24,6 +75,7 @@ impl RawDialog {
     pub(crate) fn request(&self, method: &str, branch: &str, extra: &str, body: &str) -> Bytes {
         let Self {
             own,
+            stream,
             call_id,
             local,
             remote,
@@ -32,10 +84,15 @@ impl RawDialog {
             ..
         } = self;
         let length = body.len();
+        let (transport, suffix) = if *stream {
+            ("TCP", ";transport=tcp")
+        } else {
+            ("UDP", "")
+        };
         format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch={branch};rport\r\n\
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/{transport} {own};branch={branch};rport\r\n\
              Max-Forwards: 70\r\nFrom: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\n\
-             CSeq: {cseq} {method}\r\nContact: <sip:rough@{own}>\r\n{extra}Content-Length: {length}\r\n\r\n{body}"
+             CSeq: {cseq} {method}\r\nContact: <sip:rough@{own}{suffix}>\r\n{extra}Content-Length: {length}\r\n\r\n{body}"
         )
         .into()
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use call_control::TRANSFER_HEADER;
-use sip_core::{ConnectionId, EndpointConfig, Flow};
+use sip_core::{ConnectionId, EndpointConfig, Flow, Transport};
 use sip_message::{HeaderName, Message, Method};
 use timebase::Now;
 
@@ -20,18 +20,31 @@ use crate::agenda::Agenda;
 use crate::dice::Dice;
 use crate::host::{Deed, Host, Machine};
 use crate::network::Arrival;
-use crate::plan::{GATEWAY, RESCUE, ROUGH, RunPlan};
-use crate::raw::{self, RawDialog, SDP, sdp};
+use crate::plan::{GATEWAY, ROUGH, RunPlan};
+use crate::raw::{self, AGAIN, Inbox, RawDialog, SDP, sdp};
 use deals::Deal;
 
-/// When a request without an answer is sent again, in milliseconds after the first time.
-const AGAIN: [u64; 5] = [500, 1_500, 3_500, 7_500, 11_500];
+/// How long before it refreshes a session again, where it is to.
+const REFRESH: Duration = Duration::from_secs(80);
+
+/// What its INVITE says of the session, where calls are long: who refreshes, and whether by UPDATE.
+const SESSIONS: [&str; 4] = [
+    "Supported: timer\r\nSession-Expires: 180;refresher=uac\r\nAllow: INVITE, ACK, BYE, UPDATE\r\n",
+    "Supported: timer\r\nSession-Expires: 180;refresher=uas\r\nAllow: INVITE, ACK, BYE, UPDATE\r\n",
+    "Supported: timer\r\nSession-Expires: 180;refresher=uas\r\nAllow: INVITE, ACK, CANCEL, BYE\r\n",
+    "Supported: timer\r\nSession-Expires: 90\r\nAllow: INVITE, ACK, CANCEL, BYE\r\n",
+];
 
 /// The rough SBC.
 #[derive(Debug)]
 pub(crate) struct Rough {
     host: Host,
     lines: Vec<Line>,
+    inbox: Inbox,
+    /// When it ends a call of itself.
+    rescue: Duration,
+    /// Whether calls outlast their session intervals.
+    long: bool,
     agenda: Agenda<(usize, Act)>,
     dice: Dice,
     branches: u64,
@@ -72,11 +85,17 @@ enum Act {
     Ask(&'static str, String, String),
     /// One of the many things that can be done in a dialog.
     Do(Deal),
+    /// The session is refreshed by this method, and again later.
+    Refresh(&'static str),
 }
 
 impl Machine for Rough {
     fn host(&mut self) -> &mut Host {
         &mut self.host
+    }
+
+    fn address(&self) -> SocketAddr {
+        ROUGH
     }
 
     fn settle(&mut self, _now: Now) {}
@@ -92,22 +111,17 @@ impl Machine for Rough {
     }
 
     fn receive(&mut self, now: Now, arrival: Arrival) {
-        let Some(message) = raw::parse(&arrival.bytes) else {
-            return;
-        };
-        let call_id = message.call_id().unwrap_or_default().to_vec();
-        let line = self
-            .lines
-            .iter()
-            .position(|line| line.dialog.call_id.as_bytes() == call_id);
-        match (line, message.status()) {
-            (Some(line), Some(status)) => self.answered(now, line, status, &message),
-            (Some(line), None) => self.asked(now, line, &message),
-            (None, _) => {}
+        if arrival.corrupted {
+            self.host.deeds.push_back(Deed::Garbled);
+        }
+        for message in self.inbox.messages(&arrival) {
+            self.message(now, &message);
         }
     }
 
-    fn connection_closed(&mut self, _now: Now, _connection: ConnectionId, _remote: SocketAddr) {}
+    fn connection_closed(&mut self, _now: Now, connection: ConnectionId, _remote: SocketAddr) {
+        self.inbox.close(connection);
+    }
 
     fn send_failed(&mut self, _now: Now, _flow: Flow, _payload: Bytes) {}
 }
@@ -117,6 +131,9 @@ impl Rough {
         let mut rough = Self {
             host: Host::new(ROUGH, EndpointConfig::default(), dice.seed()),
             lines: Vec::new(),
+            inbox: Inbox::default(),
+            rescue: plan.rescue(),
+            long: plan.intervals.is_some(),
             agenda: Agenda::default(),
             dice: dice.fork(),
             branches: 0,
@@ -131,6 +148,7 @@ impl Rough {
             };
             let dialog = RawDialog {
                 own: ROUGH,
+                stream: transfer.caller.transport != Transport::Udp,
                 call_id: format!("rough-{number}-{}", rough.dice.below(1 << 32)),
                 local: format!("<sip:+1555@{ROUGH}>;tag=r{number}"),
                 remote: format!("<sip:agent@{GATEWAY}>"),
@@ -161,21 +179,32 @@ impl Rough {
         heard.map(|line| line.transfer.clone()).collect()
     }
 
+    fn message(&mut self, now: Now, message: &Message) {
+        let call_id = message.call_id().unwrap_or_default().to_vec();
+        let of = |line: &Line| line.dialog.call_id.as_bytes() == call_id;
+        match (self.lines.iter().position(of), message.status()) {
+            (Some(line), Some(status)) => self.answered(now, line, status, message),
+            (Some(line), None) => self.asked(now, line, message),
+            (None, _) => {}
+        }
+    }
+
     fn act(&mut self, now: Now, line: usize, act: Act) {
         match act {
             Act::Call => self.call(now, line),
             Act::Again(branch, bytes) => {
                 if !self.lines[line].done.contains(&branch) {
-                    self.send(bytes);
+                    self.send(line, bytes);
                 }
             }
-            Act::Send(bytes) => self.send(bytes),
+            Act::Send(bytes) => self.send(line, bytes),
             Act::Ask(method, extra, body) => self.ask(now, line, method, &extra, &body),
             Act::Do(deal) => {
                 if self.lines[line].up {
                     self.deal(now, line, deal);
                 }
             }
+            Act::Refresh(method) => self.refresh(now, line, method),
         }
     }
 
@@ -189,6 +218,7 @@ impl Rough {
         };
         let mut extra = format!("{TRANSFER_HEADER}: {}\r\n{kind}", line.transfer);
         match self.dice.below(12) {
+            _ if self.long => extra.push_str(self.dice.pick(SESSIONS)),
             0 => extra.push_str("Require: 100rel\r\nSupported: 100rel\r\n"),
             1 => {
                 extra.push_str("Supported: 100rel, timer\r\nSession-Expires: 90;refresher=uac\r\n")
@@ -209,7 +239,7 @@ impl Rough {
                 let at = now + self.dice.millis(1, 400);
                 self.agenda.add(at, (number, Act::Send(text.into())));
             }
-            1 => (0..10).for_each(|_| self.send(invite.clone())),
+            1 => (0..10).for_each(|_| self.send(number, invite.clone())),
             2 => {
                 let cancel = self.lines[number].dialog.request("CANCEL", &branch, "", "");
                 let at = now + self.dice.millis(0, 800);
@@ -226,20 +256,39 @@ impl Rough {
         let bye = if self.dice.chance(40) {
             self.dice.millis(500, 15_000)
         } else {
-            RESCUE
+            self.rescue
         };
-        self.agenda.add(now + bye, (number, Act::Do(Deal::Bye)));
-        self.agenda.add(now + RESCUE, (number, Act::Do(Deal::Bye)));
+        for after in [bye, self.rescue] {
+            self.agenda.add(now + after, (number, Act::Do(Deal::Bye)));
+        }
+    }
+
+    /// The session goes on, as far as this side is to see to that.
+    fn refresh(&mut self, now: Now, line: usize, method: &'static str) {
+        if !self.lines[line].up {
+            return;
+        }
+        let session = "Supported: timer\r\nSession-Expires: 180;refresher=uac\r\n";
+        if method == "INVITE" {
+            self.lines[line].version += 1;
+            let offer = sdp("10.0.0.5", self.lines[line].version, "0 8", "sendrecv");
+            self.ask(now, line, method, &format!("{session}{SDP}"), &offer);
+        } else {
+            self.ask(now, line, method, session, "");
+        }
+        self.agenda.add(now + REFRESH, (line, Act::Refresh(method)));
     }
 
     /// Sends a request, and again until it is answered.
     fn persist(&mut self, now: Now, line: usize, branch: &str, request: Bytes) {
-        for after in AGAIN {
-            let again = Act::Again(branch.to_owned(), request.clone());
-            self.agenda
-                .add(now + Duration::from_millis(after), (line, again));
+        if !self.lines[line].dialog.stream {
+            for after in AGAIN {
+                let again = Act::Again(branch.to_owned(), request.clone());
+                self.agenda
+                    .add(now + Duration::from_millis(after), (line, again));
+            }
         }
-        self.send(request);
+        self.send(line, request);
     }
 
     /// A new request in the dialog.
@@ -269,7 +318,7 @@ impl Rough {
                 own.cseq = cseq.number;
                 own.remote = raw::text(response, HeaderName::To);
                 let ack = own.request("ACK", &branch, "", "");
-                self.send(ack);
+                self.send(number, ack);
             }
             _ => {}
         }
@@ -280,6 +329,11 @@ impl Rough {
         let answer = sdp("10.0.0.5", 3, "0", "sendrecv");
         let line = &mut self.lines[number];
         let first = cseq == 1;
+        if self.long && first {
+            let method = self.dice.pick(["INVITE", "UPDATE"]);
+            let refresh = Act::Refresh(method);
+            self.agenda.add(now + REFRESH, (number, refresh));
+        }
         if first && !line.over {
             line.dialog.learn(response, HeaderName::To);
             line.up = line.acks != Acks::Never;
@@ -297,9 +351,9 @@ impl Rough {
             }
             Acks::ByeFirst if first && !line.over => {
                 self.deal(now, number, Deal::Bye);
-                self.send(ack);
+                self.send(number, ack);
             }
-            Acks::AtOnce | Acks::Never | Acks::Late | Acks::ByeFirst => self.send(ack),
+            Acks::AtOnce | Acks::Never | Acks::Late | Acks::ByeFirst => self.send(number, ack),
         }
     }
 
@@ -308,8 +362,8 @@ impl Rough {
         format!("z9hG4bKrough{}x{}", self.branches, self.dice.below(1 << 20))
     }
 
-    fn send(&mut self, payload: Bytes) {
-        let flow = Flow::udp(ROUGH, GATEWAY);
+    fn send(&mut self, line: usize, payload: Bytes) {
+        let flow = raw::flow(ROUGH, self.lines[line].dialog.stream);
         self.host.deeds.push_back(Deed::Transmit { flow, payload });
     }
 }

@@ -1,6 +1,7 @@
 //! The SBC: it calls the gateway with a transfer's id, takes REFER, holds, cancels and hangs up.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::agenda::Agenda;
 use crate::dice::Dice;
 use crate::host::{Host, HostEvent, Machine, trunk};
 use crate::phone::Phone;
-use crate::plan::{CallPlan, CallerPlan, GATEWAY, RESCUE, ReferPlan, RunPlan, SBC};
+use crate::plan::{CallPlan, CallerPlan, GATEWAY, ReferPlan, RunPlan, SBC};
 use crate::voice::PTIME;
 
 /// How long the SBC waits for an answer.
@@ -27,8 +28,9 @@ pub(crate) struct Sbc {
     agenda: Agenda<(usize, Act)>,
     dice: Dice,
     dies: Option<Now>,
-    /// Whether the gateway's BYE may never come.
-    rescues: bool,
+    /// When it ends a call of itself, where the gateway's BYE may never come.
+    rescue: Option<Duration>,
+    config: EndpointConfig,
     sounds: bool,
     pub(crate) dead: bool,
 }
@@ -72,6 +74,10 @@ impl Machine for Sbc {
         &mut self.host
     }
 
+    fn address(&self) -> SocketAddr {
+        self.host.address
+    }
+
     fn settle(&mut self, now: Now) {
         while let Some(event) = self.host.event() {
             match event {
@@ -81,6 +87,10 @@ impl Machine for Sbc {
                 HostEvent::Leg(leg, event) => self.leg_event(now, number_of(leg), event),
             }
         }
+    }
+
+    fn restart(&mut self, _now: Now) {
+        self.forget();
     }
 
     fn poll_timeout(&self) -> Option<Now> {
@@ -106,20 +116,32 @@ impl Machine for Sbc {
 }
 
 impl Sbc {
+    /// Calls to come are made; those that were are not known any more.
+    fn forget(&mut self) {
+        let seed = self.dice.seed();
+        self.host.restart(self.config.clone(), seed);
+        self.agenda.retain(|(_, act)| matches!(act, Act::Place));
+        self.lines.iter_mut().for_each(|line| line.up = false);
+    }
+
     pub(crate) fn new(plan: &RunPlan, dice: &mut Dice) -> Self {
-        let config = EndpointConfig {
+        let mut config = EndpointConfig {
             trunks: vec![trunk(&[GATEWAY])],
             user_agent: "sbc".to_owned(),
             ..EndpointConfig::default()
         };
+        if let Some([_, interval, _]) = plan.intervals {
+            config.session_expires = interval;
+        }
         let mut sbc = Self {
-            host: Host::new(SBC, config, dice.seed()),
+            host: Host::new(SBC, config.clone(), dice.seed()),
+            config,
             lines: Vec::new(),
             agenda: Agenda::default(),
             dice: dice.fork(),
             dies: plan.sbc_dies.map(Now),
             sounds: plan.sounds,
-            rescues: plan.loses_ends(),
+            rescue: plan.loses_ends().then(|| plan.rescue()),
             dead: false,
         };
         for transfer in plan.transfers.iter().filter(|plan| !plan.caller.rough) {
@@ -145,6 +167,11 @@ impl Sbc {
             answered: false,
             notifications: VecDeque::new(),
         });
+    }
+
+    /// Its first call ends at this instant.
+    pub(crate) fn hang_up(&mut self, at: Now) {
+        self.agenda.add(at, (0, Act::HangUp));
     }
 
     /// The transfers whose callers can be heard.
@@ -199,8 +226,8 @@ impl Sbc {
             patience: None,
         };
         self.agenda.add(now + RING_TIMEOUT, (number, Act::GiveUp));
-        if self.rescues {
-            self.agenda.add(now + RESCUE, (number, Act::HangUp));
+        if let Some(rescue) = self.rescue {
+            self.agenda.add(now + rescue, (number, Act::HangUp));
         }
         if let Some(after) = line.caller.hang_up {
             self.agenda.add(now + after, (number, Act::HangUp));

@@ -95,6 +95,21 @@ impl Store {
         Ok(())
     }
 
+    /// Completes what a dead process had, so that nothing it left behind can write; says what it was.
+    pub(crate) fn recover(&mut self, now: Now) -> Vec<String> {
+        let ongoing = |(_, row): &(&String, &mut Row)| row.transfer.status == Status::Ongoing;
+        let mut recovered = Vec::new();
+        for (id, row) in self.rows.iter_mut().filter(ongoing) {
+            row.fence += 1;
+            row.holder = None;
+            row.completions += 1;
+            row.transfer.status = Status::Completed;
+            row.transfer.completed_at.get_or_insert(wall(now));
+            recovered.push(id.clone());
+        }
+        recovered
+    }
+
     /// Whether a transfer is COMPLETED with the agent's result.
     pub(crate) fn has_result(&self, id: &str) -> bool {
         self.rows.get(id).is_some_and(|row| {

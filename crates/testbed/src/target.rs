@@ -18,7 +18,7 @@ use crate::dice::Dice;
 use crate::gateway::USER;
 use crate::host::{Host, HostEvent, Machine, trunk};
 use crate::phone::Phone;
-use crate::plan::{CallPlan, GATEWAY, GUARDED, GUARDED_REALM, RESCUE, RunPlan, TargetPlan};
+use crate::plan::{CallPlan, GATEWAY, GUARDED, GUARDED_REALM, RunPlan, TargetPlan};
 use crate::voice::PTIME;
 
 /// A target.
@@ -28,8 +28,11 @@ pub(crate) struct Target {
     plans: Vec<CallPlan>,
     guests: BTreeMap<LegId, Guest>,
     agenda: Agenda<(LegId, Act)>,
-    /// Whether the gateway's BYE or CANCEL may never come.
-    rescues: bool,
+    /// When it ends a call of itself, where the gateway's BYE or CANCEL may never come.
+    rescue: Option<Duration>,
+    config: EndpointConfig,
+    /// What the next process is seeded with.
+    seed: [u8; 32],
     sounds: bool,
 }
 
@@ -64,6 +67,10 @@ impl Machine for Target {
         &mut self.host
     }
 
+    fn address(&self) -> SocketAddr {
+        self.host.address
+    }
+
     fn settle(&mut self, now: Now) {
         while let Some(event) = self.host.event() {
             match event {
@@ -71,6 +78,13 @@ impl Machine for Target {
                 HostEvent::Leg(leg, event) => self.leg_event(now, leg, event),
             }
         }
+    }
+
+    fn restart(&mut self, _now: Now) {
+        self.host.restart(self.config.clone(), self.seed);
+        self.guests.clear();
+        self.agenda.clear();
+        self.seed[0] ^= 1;
     }
 
     fn poll_timeout(&self) -> Option<Now> {
@@ -100,19 +114,31 @@ impl Target {
                 algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             });
         }
-        let config = EndpointConfig {
+        let mut config = EndpointConfig {
             trunks: vec![rule],
             realm: GUARDED_REALM.to_owned(),
             user_agent: "target".to_owned(),
             ..EndpointConfig::default()
         };
+        if let Some([_, _, interval]) = plan.intervals {
+            config.session_expires = interval;
+        }
         Self {
-            host: Host::new(address, config, dice.seed()),
+            host: Host::new(address, config.clone(), dice.seed()),
+            config,
+            seed: dice.seed(),
             plans: plan.transfers.clone(),
             guests: BTreeMap::new(),
             agenda: Agenda::default(),
             sounds: plan.sounds,
-            rescues: plan.loses_ends(),
+            rescue: plan.loses_ends().then(|| plan.rescue()),
+        }
+    }
+
+    /// Every call ends at this instant.
+    pub(crate) fn hang_up(&mut self, at: Now) {
+        for leg in self.guests.keys() {
+            self.agenda.add(at, (*leg, Act::HangUp));
         }
     }
 
@@ -136,8 +162,8 @@ impl Target {
         let hold = plan.caller.hold.map(|(from, long)| (from / 8, long / 4));
         let (plan, leg) = (plan.target, invitation.leg);
         let again = was_redirected(&invitation);
-        if self.rescues {
-            self.agenda.add(now + RESCUE, (leg, Act::HangUp));
+        if let Some(rescue) = self.rescue {
+            self.agenda.add(now + rescue, (leg, Act::HangUp));
         }
         let guest = Guest {
             transfer: id,
@@ -181,7 +207,11 @@ impl Target {
                 self.agenda.add(soon + after, (leg, refuse));
             }
             TargetPlan::RingsForEver => self.agenda.add(soon, (leg, ring)),
-            TargetPlan::SecondAddress | TargetPlan::NotThere | TargetPlan::Unresolved => {
+            TargetPlan::SecondAddress
+            | TargetPlan::NotThere
+            | TargetPlan::Unresolved
+            | TargetPlan::Forks
+            | TargetPlan::Unruly => {
                 self.agenda.add(soon, (leg, Act::Answer));
             }
         }

@@ -1,5 +1,7 @@
 //! A whole world: network, clock, gateway, SBC and targets, run to its end and watched all along.
 
+mod faults;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,15 +17,19 @@ use crate::gateway::{Audible, Gateway};
 use crate::host::{Deed, Fact, Machine};
 use crate::inspector::{Inspector, Rule, Violation};
 use crate::ladder::{self, Ladder};
-use crate::network::{Arrival, End, Fate, Network};
+use crate::network::{Arrival, Fate, Network};
 use crate::options::Options;
-use crate::plan::{GATEWAY, GUARDED, ROUGH, RunPlan, SBC, TARGET};
+use crate::plan::{GATEWAY, GUARDED, ROUGH, RunPlan, SBC, TARGET, UNRULY};
+use crate::race::Race;
 use crate::rough::Rough;
 use crate::sbc::Sbc;
 use crate::target::Target;
+use crate::unruly::Unruly;
 use crate::voice::{Datagram, is_silent};
 
-const HOSTS: [SocketAddr; 5] = [GATEWAY, SBC, TARGET, GUARDED, ROUGH];
+const HOSTS: [SocketAddr; 6] = [GATEWAY, SBC, TARGET, GUARDED, ROUGH, UNRULY];
+/// Those who keep no rules: what they send is not judged.
+const LAWLESS: [SocketAddr; 2] = [ROUGH, UNRULY];
 /// Where hosts take messages; their other ports are for media.
 const SIP_PORT: u16 = 5060;
 /// No run may take longer, in virtual time.
@@ -42,10 +48,15 @@ pub struct World {
     sbc: Sbc,
     rough: Rough,
     targets: [Target; 2],
+    unruly: Unruly,
+    /// Who is not there at present.
+    down: BTreeSet<SocketAddr>,
+    /// What ends the call all at once, as long as it has not.
+    race: Option<Race>,
     /// What could not be sent, to be told to the sender.
     refused: Agenda<(SocketAddr, Flow, Bytes)>,
     /// When all connections break, and when hosts are parted and joined again.
-    faults: Agenda<NetworkFault>,
+    faults: Agenda<Fault>,
     /// Who knows of which connection that it is closed.
     closed: BTreeSet<(SocketAddr, ConnectionId)>,
     ladder: Ladder,
@@ -53,11 +64,15 @@ pub struct World {
     events: u64,
 }
 
-/// What happens to the network.
+/// What happens to the network and to its hosts.
 #[derive(Clone, Copy, Debug)]
-enum NetworkFault {
+enum Fault {
     Break,
     Part((SocketAddr, SocketAddr), bool),
+    /// A process dies.
+    Dies(SocketAddr),
+    /// Another process is started in its place.
+    Starts(SocketAddr),
 }
 
 /// What came of a run.
@@ -110,22 +125,15 @@ impl World {
     fn new(seed: u64, options: &Options) -> Self {
         let mut dice = Dice::new(seed);
         let plan = RunPlan::draw(options, &mut dice);
-        let mut network = Network::new(options.weather(), dice.fork());
+        let mut network = Network::new(plan.weather, dice.fork());
         for address in HOSTS {
             network.attach(address);
-        }
-        let mut faults = Agenda::default();
-        for at in &plan.breaks {
-            faults.add(Now(*at), NetworkFault::Break);
-        }
-        for (from, until, ends) in &plan.partitions {
-            faults.add(Now(*from), NetworkFault::Part(*ends, true));
-            faults.add(Now(*until), NetworkFault::Part(*ends, false));
         }
         let gateway = Gateway::new(&plan, &mut dice);
         let sbc = Sbc::new(&plan, &mut dice);
         let rough = Rough::new(&plan, &mut dice);
         let targets = [TARGET, GUARDED].map(|address| Target::new(address, &plan, &mut dice));
+        let unruly = Unruly::new(&plan, &mut dice);
         Self {
             now: Now::ZERO,
             network,
@@ -133,8 +141,11 @@ impl World {
             sbc,
             rough,
             targets,
+            unruly,
+            down: BTreeSet::new(),
+            race: plan.race.clone(),
             refused: Agenda::default(),
-            faults,
+            faults: faults::of(&plan),
             closed: BTreeSet::new(),
             ladder: Ladder::default(),
             inspector: Inspector::new(&plan),
@@ -156,6 +167,7 @@ impl World {
             self.inspector.moment(self.now);
             self.step();
             self.collect();
+            self.end_all_at_once();
             if self.inspector.violation().is_some() {
                 return;
             }
@@ -164,13 +176,13 @@ impl World {
     }
 
     fn next(&self) -> Option<Now> {
-        let targets = self.targets.iter().filter_map(Target::poll_timeout).min();
-        let callers = earliest(self.sbc.poll_timeout(), self.rough.poll_timeout());
-        let parties = earliest(self.gateway.poll_timeout(), callers);
+        let up = |machine: &&dyn Machine| !self.down.contains(&machine.address());
+        let parties = self.parties().into_iter().filter(up);
+        let parties = parties.filter_map(Machine::poll_timeout).min();
         let faults = earliest(self.refused.poll_timeout(), self.faults.poll_timeout());
         let wires = earliest(self.network.poll_timeout(), self.network.next_cut());
         let wires = earliest(wires, faults);
-        earliest(earliest(parties, targets), wires)
+        earliest(parties, wires)
     }
 
     /// The first thing that is due.
@@ -200,60 +212,55 @@ impl World {
         } else {
             self.gateway.audible = Audible {
                 callers: &self.sbc.audible() | &self.rough.audible(),
-                targets: self.targets.iter().flat_map(Target::audible).collect(),
+                targets: self.audible_targets(),
             };
-            let late =
-                |machine: &&mut dyn Machine| machine.poll_timeout().is_some_and(|at| at <= now);
+            let down = self.down.clone();
+            let late = |machine: &&mut dyn Machine| {
+                let due = machine.poll_timeout().is_some_and(|at| at <= now);
+                due && !down.contains(&machine.address())
+            };
             if let Some(machine) = self.machines().into_iter().find(late) {
                 machine.handle_timeout(now);
             }
-            if self.sbc.dead {
+            if self.sbc.dead && self.down.insert(SBC) {
                 self.network.detach(SBC);
+                self.inspector.died(now, SBC, &self.gateway.store);
             }
         }
     }
 
-    fn fault(&mut self, fault: NetworkFault) {
-        match fault {
-            NetworkFault::Break => {
-                let ends = self.network.break_connections();
-                self.connections_broke(ends, "connections break");
-            }
-            NetworkFault::Part(ends, parted) => {
-                self.network.part(ends, parted);
-                let (one, other) = (ladder::name(ends.0), ladder::name(ends.1));
-                let what = if parted { "parted" } else { "joined again" };
-                self.ladder
-                    .note(self.now, format!("{one} and {other} are {what}"));
-            }
-        }
+    fn audible_targets(&self) -> BTreeSet<String> {
+        let targets = self.targets.iter().flat_map(Target::audible);
+        targets.chain(self.unruly.audible()).collect()
     }
 
-    fn connections_broke(&mut self, ends: Vec<End>, why: &str) {
-        if ends.is_empty() {
-            return;
-        }
-        let now = self.now;
-        self.ladder.note(now, why.to_owned());
-        for (address, connection, remote) in ends {
-            self.closed.insert((address, connection));
-            self.inspector.failed(now, address);
-            if let Some(machine) = self.machine(address) {
-                machine.connection_closed(now, connection, remote);
-            }
-        }
-    }
-
-    fn machines(&mut self) -> [&mut dyn Machine; 5] {
+    fn machines(&mut self) -> [&mut dyn Machine; 6] {
         let [target, guarded] = &mut self.targets;
-        let callers: [&mut dyn Machine; 2] = [&mut self.sbc, &mut self.rough];
-        let [sbc, rough] = callers;
-        [&mut self.gateway, sbc, rough, target, guarded]
+        [
+            &mut self.gateway,
+            &mut self.sbc,
+            &mut self.rough,
+            target,
+            guarded,
+            &mut self.unruly,
+        ]
+    }
+
+    fn parties(&self) -> [&dyn Machine; 6] {
+        let [target, guarded] = &self.targets;
+        [
+            &self.gateway,
+            &self.sbc,
+            &self.rough,
+            target,
+            guarded,
+            &self.unruly,
+        ]
     }
 
     fn machine(&mut self, address: SocketAddr) -> Option<&mut dyn Machine> {
         let mut machines = self.machines().into_iter();
-        machines.find_map(|machine| (machine.host().address == address).then_some(machine))
+        machines.find_map(|machine| (machine.address() == address).then_some(machine))
     }
 
     /// Takes what the machines have done to the network, the ladder and the inspector.
@@ -299,15 +306,16 @@ impl World {
         match ladder::parse(&payload) {
             Some(message) => {
                 let ends = (flow.local, flow.remote);
-                if flow.local != ROUGH {
+                if !LAWLESS.contains(&flow.local) {
                     self.inspector
                         .sent(now, ends, (&message, echo), &self.gateway.store);
                 }
                 self.ladder.sent(now, ends, &message, fate.clone());
             }
-            None if flow.local == ROUGH => {
-                self.ladder
-                    .note(now, "rough sends bytes that are no message".to_owned());
+            None if LAWLESS.contains(&flow.local) => {
+                let name = ladder::name(flow.local);
+                let note = format!("{name} sends bytes that are no message");
+                self.ladder.note(now, note);
             }
             None => {
                 let detail = "bytes that are no message".to_owned();

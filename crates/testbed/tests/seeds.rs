@@ -128,3 +128,114 @@ fn rough_caller_gets_for_each_of_its_doings_what_the_rfcs_say() {
         assert!(messages.contains(&wanted), "{wanted} is missing");
     }
 }
+
+/// The messages and notes of runs with one behaviour, and what it needs.
+fn seen(seeds: std::ops::Range<u64>, loss: u8, behaviours: &[Behaviour]) -> String {
+    let mut options = Options::wild(loss);
+    options.behaviours = behaviours.iter().copied().collect();
+    let verdicts = hold(seeds, &options);
+    let ladders = verdicts.iter().map(|verdict| verdict.ladder.to_string());
+    ladders.collect()
+}
+
+fn messages(seeds: std::ops::Range<u64>, loss: u8, behaviours: &[Behaviour]) -> BTreeSet<String> {
+    let mut options = Options::wild(loss);
+    options.behaviours = behaviours.iter().copied().collect();
+    let verdicts = hold(seeds, &options);
+    let messages = verdicts
+        .iter()
+        .flat_map(|verdict| verdict.ladder.messages());
+    messages.collect()
+}
+
+#[test]
+fn restarted_gateway_knows_no_dialog_and_the_store_has_what_the_dead_one_left() {
+    let seeds = 8_000..8_300;
+    let all = messages(
+        seeds.clone(),
+        0,
+        &[Behaviour::GatewayRestarts, Behaviour::HangUp],
+    );
+    for wanted in ["gateway>sbc 481 BYE", "gateway>target 481 BYE"] {
+        assert!(all.contains(wanted), "{wanted} is missing");
+    }
+    let ladders = seen(seeds, 0, &[Behaviour::GatewayRestarts]);
+    assert!(ladders.contains("gateway dies") && ladders.contains("completed by the restart"));
+}
+
+#[test]
+fn restarted_sbc_and_target_know_no_dialog_and_the_gateway_lets_go_of_theirs() {
+    let behaviours = [Behaviour::SbcRestarts, Behaviour::TargetRestarts];
+    let all = messages(8_300..8_700, 0, &behaviours);
+    for wanted in ["sbc>gateway 481 BYE", "target>gateway 481 BYE"] {
+        assert!(all.contains(wanted), "{wanted} is missing");
+    }
+}
+
+#[test]
+fn of_several_phones_that_answer_one_is_kept_and_the_others_are_let_go() {
+    let all = seen(9_000..9_150, 10, &[Behaviour::Forks]);
+    for wanted in [
+        "unruly: Forks { ring: 4, answer: 4 }",
+        "INVITE succeeded 200",
+    ] {
+        assert!(all.contains(wanted), "{wanted} is missing");
+    }
+}
+
+#[test]
+fn unruly_target_gets_for_each_of_its_doings_what_the_rfcs_say() {
+    let all = messages(9_200..9_600, 0, &[Behaviour::Unruly, Behaviour::Stream]);
+    for answer in [
+        "481 OPTIONS",
+        "500 OPTIONS",
+        "481 BYE",
+        "481 NOTIFY",
+        "488 INVITE",
+        "501 FROB",
+        "603 REFER",
+        "200 INFO",
+        "200 UPDATE",
+        "200 OPTIONS",
+        "CANCEL",
+        "BYE",
+    ] {
+        let wanted = format!("gateway>unruly {answer}");
+        assert!(all.contains(&wanted), "{wanted} is missing");
+    }
+}
+
+#[test]
+fn calls_outlast_their_session_intervals_with_refreshes_of_every_kind() {
+    let long: [Behaviour; 2] = [Behaviour::Long, Behaviour::Rough];
+    let all = messages(9_600..10_400, 20, &long);
+    for wanted in ["gateway>sbc UPDATE", "target>gateway UPDATE"] {
+        assert!(all.contains(wanted), "{wanted} is missing");
+    }
+    for wanted in ["gateway>rough INVITE", "rough>gateway UPDATE"] {
+        assert!(all.contains(wanted), "{wanted} is missing");
+    }
+}
+
+#[test]
+fn agent_may_say_anything_and_die_at_any_time() {
+    let all = seen(
+        10_400..10_600,
+        5,
+        &[
+            Behaviour::AgentFails,
+            Behaviour::AgentsRestart,
+            Behaviour::ReferFails,
+        ],
+    );
+    for wanted in [
+        "agent stalls",
+        "agent updates",
+        "agent says hello",
+        "agent has the call again",
+        "agent gone",
+        "agent not reached",
+    ] {
+        assert!(all.contains(wanted), "{wanted} is missing");
+    }
+}

@@ -3,11 +3,15 @@
 //! It carries what happens to the calls and what the calls want, as the product's own shell does,
 //! with every way from one to the other taking some time.
 
+mod agents;
 mod media;
 mod planes;
+mod process;
 mod setting;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use call_control::{
     AgentSaid, Call, Input, Outcome, Output, Record, StoreReply, StoreRequest, screen_offer,
@@ -20,17 +24,19 @@ use crate::agenda::Agenda;
 use crate::dice::Dice;
 use crate::host::{Fact, Host, HostEvent, Machine};
 use crate::plan::{CallPlan, RunPlan};
+use crate::race::End;
 use crate::store::Store;
 use crate::voice::Datagram;
-use planes::{Agent, Media, Ports};
+use agents::Agent;
+use planes::{Media, Ports};
 
 pub(crate) use setting::USER;
 
 /// How long the shell waits before it tries a write again that must not be lost.
-const TRY_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 
-/// When an operator ends a call on hold of which neither side will ever be heard again.
-const OPERATOR: std::time::Duration = std::time::Duration::from_secs(900);
+/// From when a party ends a call to when an operator does.
+const OPERATOR: Duration = Duration::from_secs(600);
 
 /// The gateway.
 #[derive(Debug)]
@@ -42,7 +48,13 @@ pub(crate) struct Gateway {
     late_ports: bool,
     /// Whether calls have real media.
     sounds: bool,
-    loses_ends: bool,
+    /// When an operator ends a call on hold of which neither side will ever be heard again.
+    operator: Option<Duration>,
+    /// The intervals of sessions are as long as this.
+    session_expires: Option<Duration>,
+    agent_outage: Option<(Duration, Duration)>,
+    /// What the store completed at a restart.
+    recovered: BTreeSet<String>,
     plans: Vec<CallPlan>,
     seats: Vec<Seat>,
     by_leg: BTreeMap<LegId, usize>,
@@ -69,7 +81,10 @@ struct Seat {
     plan: usize,
     media: Media,
     agent: Agent,
-    answered: bool,
+    /// When the 200 was asked for.
+    answered: Option<Now>,
+    /// The process that had the call is dead.
+    lost: bool,
 }
 
 /// What is to happen to a call, or to be done for it.
@@ -87,11 +102,19 @@ enum Due {
     Port(usize, Side),
     /// Whether any media came since this watch was set.
     Listen(usize, u32),
+    /// The agents' process dies.
+    AgentsDie,
+    /// The call is to end, one way or another.
+    End(usize, End),
 }
 
 impl Machine for Gateway {
     fn host(&mut self) -> &mut Host {
         &mut self.host
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.host.address
     }
 
     fn media(&mut self, now: Now, datagram: &Datagram) {
@@ -116,11 +139,13 @@ impl Machine for Gateway {
         }
     }
 
+    fn restart(&mut self, now: Now) {
+        self.die(now);
+    }
+
     fn poll_timeout(&self) -> Option<Now> {
-        let calls = self
-            .seats
-            .iter()
-            .filter_map(|seat| seat.call.poll_timeout());
+        let calls = self.seats.iter().filter(|seat| !seat.lost);
+        let calls = calls.filter_map(|seat| seat.call.poll_timeout());
         let own = earliest(
             self.agenda.poll_timeout(),
             self.host.endpoint.poll_timeout(),
@@ -135,7 +160,7 @@ impl Machine for Gateway {
         } else if is_due(self.host.endpoint.poll_timeout()) {
             self.host.handle_timeout(now);
         } else {
-            let late = |seat: &Seat| is_due(seat.call.poll_timeout());
+            let late = |seat: &Seat| !seat.lost && is_due(seat.call.poll_timeout());
             if let Some(seat) = self.seats.iter().position(late) {
                 self.seats[seat].call.handle_timeout(now);
                 self.perform(now, seat);
@@ -153,18 +178,26 @@ impl Gateway {
         for plan in &plan.transfers {
             store.register(setting::transfer(plan));
         }
+        let mut agenda = Agenda::default();
+        if let Some((from, _)) = plan.agent_outage {
+            agenda.add(Now(from), Due::AgentsDie);
+        }
+        let session_expires = plan.intervals.map(|[ours, ..]| ours);
         Self {
-            host: setting::host(dice.seed()),
+            host: setting::host(session_expires, dice.seed()),
             store,
             audible: Audible::default(),
             ports: Ports::new(plan.ports),
             late_ports: plan.late_ports,
             sounds: plan.sounds,
-            loses_ends: plan.loses_ends(),
+            operator: plan.loses_ends().then(|| plan.rescue() + OPERATOR),
+            session_expires,
+            agent_outage: plan.agent_outage,
+            recovered: BTreeSet::new(),
             plans: plan.transfers.clone(),
             seats: Vec::new(),
             by_leg: BTreeMap::new(),
-            agenda: Agenda::default(),
+            agenda,
             dice: dice.fork(),
             placed: 0,
             ways: [Now::ZERO; 2],
@@ -173,7 +206,7 @@ impl Gateway {
 
     /// Calls that have no record yet.
     pub(crate) fn open_calls(&self) -> usize {
-        let open = |seat: &&Seat| !seat.call.is_ended();
+        let open = |seat: &&Seat| !seat.lost && !seat.call.is_ended();
         self.seats.iter().filter(open).count()
     }
 
@@ -201,7 +234,8 @@ impl Gateway {
             plan,
             media: Media::default(),
             agent: Agent::default(),
-            answered: false,
+            answered: None,
+            lost: false,
         });
         self.by_leg.insert(invitation.leg, seat);
         self.host.tell(Fact::Admitted {
@@ -212,9 +246,9 @@ impl Gateway {
         });
         self.host.admit(now, invitation);
         self.perform(now, seat);
-        if self.loses_ends {
+        if let Some(after) = self.operator {
             let input = Box::new(Input::HangUp);
-            self.agenda.add(now + OPERATOR, Due::Tell(seat, input));
+            self.agenda.add(now + after, Due::Tell(seat, input));
         }
     }
 
@@ -232,11 +266,13 @@ impl Gateway {
             Due::Agent(seat, link, said) => self.agent_said(now, seat, link, *said),
             Due::Port(seat, side) => self.open_port(now, seat, side),
             Due::Listen(seat, watch) => self.listen(now, seat, watch),
+            Due::AgentsDie => self.agents_die(now),
+            Due::End(seat, end) => self.ends(now, seat, end),
         }
     }
 
     fn feed(&mut self, now: Now, seat: usize, input: Input) {
-        if self.seats[seat].call.is_ended() {
+        if self.seats[seat].lost || self.seats[seat].call.is_ended() {
             return;
         }
         self.seats[seat].call.handle_input(now, input);
@@ -247,7 +283,9 @@ impl Gateway {
         while let Some(output) = self.seats[seat].call.poll_output() {
             match output {
                 Output::Sip { leg, command } => {
-                    self.seats[seat].answered |= matches!(command, Command::Accept { .. });
+                    if let Command::Accept { .. } = command {
+                        self.seats[seat].answered = Some(now);
+                    }
                     let at = self.on_the_way(now, 1);
                     self.agenda.add(at, Due::Command(leg, Box::new(command)));
                 }
@@ -273,13 +311,16 @@ impl Gateway {
     }
 
     fn ask_store(&mut self, now: Now, seat: usize, request: StoreRequest) {
-        if let StoreRequest::Complete {
-            output: Some(_), ..
-        } = &request
-        {
-            self.host.tell(Fact::ResultStored { seat });
+        if let StoreRequest::Complete { output, .. } = &request {
+            let empty = output.is_none();
+            self.host.tell(Fact::ResultStored { seat, empty });
         }
-        let at = now + self.dice.millis(1, 30);
+        let (claim, write) = self.plan(seat).store_late;
+        let late = match request {
+            StoreRequest::Claim | StoreRequest::Bring(_) => claim,
+            StoreRequest::Release { .. } | StoreRequest::Complete { .. } => write,
+        };
+        let at = now + late + self.dice.millis(1, 30);
         self.agenda.add(at, Due::Store(seat, request));
     }
 
@@ -332,10 +373,16 @@ impl Gateway {
             StoreRequest::Complete { fence, output } => {
                 let output = output.map(|output| *output);
                 let written = self.store.complete(now, &id, fence, output);
+                if written.is_ok() {
+                    let transfer = id.clone();
+                    self.host.tell(Fact::Completed { transfer });
+                }
                 (written, StoreReply::Completed)
             }
         };
-        if written.is_err() {
+        // What a dead process had is not its any more once another has its place.
+        let fenced = self.seats[seat].lost && self.recovered.contains(&id);
+        if written.is_err() != fenced {
             self.host.tell(Fact::StaleWrite { seat });
         }
         self.host
@@ -350,7 +397,7 @@ impl Gateway {
         self.host.tell(Fact::Recorded {
             seat,
             handed_back: matches!(outcome, Outcome::HandedBack(_)),
-            answered: self.seats[seat].answered,
+            answered: self.seats[seat].answered.is_some(),
         });
     }
 

@@ -1,12 +1,11 @@
-//! The planes around a call: media that only counts ports, an agent that follows its plan, and names.
+//! The planes around a call: media that only counts ports, and names.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use call_control::transfer::{Checkpoint, OutputContext, TransferType, Variables};
-use call_control::{AgentPhase, AgentRequest, AgentSaid, Hop, Input, MediaRequest, MediaSaid};
+use call_control::{Hop, Input, MediaRequest, MediaSaid};
 use media_core::Side;
 use sip_core::{LegId, Transport};
 use sip_message::Uri;
@@ -14,13 +13,7 @@ use timebase::Now;
 
 use super::media::Sounding;
 use super::{Due, Gateway};
-use crate::host::Fact;
-use crate::plan::{AgentThen, Connects, NOBODY, TargetPlan};
-
-/// How long news of an agent still comes after its link was told to close.
-const LAST_WORDS: Duration = Duration::from_millis(10);
-/// How long a connection attempt to a lost agent takes at most.
-const RECONNECT: Duration = Duration::from_secs(5);
+use crate::plan::{NOBODY, TargetPlan};
 
 /// The range of media ports.
 #[derive(Debug)]
@@ -54,15 +47,13 @@ pub(super) struct Media {
     pub(super) sounding: Option<Sounding>,
 }
 
-/// One call's agent.
-#[derive(Debug, Default)]
-pub(super) struct Agent {
-    /// Rises with every link that is opened.
-    link: u32,
-    attached: u32,
-    stopped: Option<Now>,
-    /// Its link closed by itself, and it was not called back since.
-    gone: bool,
+impl Media {
+    /// The ports go back.
+    pub(super) fn close(&mut self, ports: &mut Ports) {
+        self.closed = true;
+        let own = [self.caller.take(), self.target.take()];
+        ports.free.extend(own.into_iter().flatten());
+    }
 }
 
 impl Gateway {
@@ -75,11 +66,7 @@ impl Gateway {
                 let at = now + self.dice.millis(1, 20);
                 self.agenda.add(at, Due::Port(seat, *side));
             }
-            MediaRequest::Close => {
-                media.closed = true;
-                let ports = [media.caller.take(), media.target.take()];
-                self.ports.free.extend(ports.into_iter().flatten());
-            }
+            MediaRequest::Close => media.close(&mut self.ports),
             MediaRequest::Drain => {
                 let at = now + self.dice.millis(0, 3_000);
                 let drained = Box::new(Input::Media(MediaSaid::Drained));
@@ -135,6 +122,15 @@ impl Gateway {
         self.feed(now, seat, Input::Media(said));
     }
 
+    /// News that the media are silent, if anybody is to be told.
+    pub(super) fn silence(&mut self, now: Now, seat: usize, side: Side) {
+        let media = &self.seats[seat].media;
+        if media.watch.is_some() && !media.closed {
+            self.host.note("no media");
+            self.feed(now, seat, Input::Media(MediaSaid::Silent { side }));
+        }
+    }
+
     /// Silence is told once; where there was media, the watch goes on.
     pub(super) fn listen(&mut self, now: Now, seat: usize, watch: u32) {
         let id = &self.plan(seat).transfer;
@@ -154,122 +150,9 @@ impl Gateway {
         if let Some(again) = again {
             self.agenda.add(again, Due::Listen(seat, watch));
         } else {
-            self.host.note("no media");
             let side = if caller { Side::Target } else { Side::Caller };
-            self.feed(now, seat, Input::Media(MediaSaid::Silent { side }));
+            self.silence(now, seat, side);
         }
-    }
-
-    pub(super) fn agent_request(&mut self, now: Now, seat: usize, request: AgentRequest) {
-        match request {
-            AgentRequest::Connect { resume, .. } => self.connect_agent(now, seat, resume.as_ref()),
-            AgentRequest::Attach => self.attach_agent(now, seat),
-            AgentRequest::Completed { error: None, .. } => {
-                self.host.tell(Fact::Completion { seat });
-            }
-            AgentRequest::Completed {
-                error: Some(_), id, ..
-            } => {
-                if id.as_deref() == Some("stammered") {
-                    self.says(now + Duration::from_millis(500), seat, completion(true));
-                }
-            }
-            AgentRequest::Phase(AgentPhase::Agent, _) => {
-                self.host.note("agent has the call again");
-                self.host.tell(Fact::Agent { seat, lost: false });
-                self.says(now + Duration::from_secs(1), seat, completion(true));
-            }
-            AgentRequest::TransferResult { .. }
-            | AgentRequest::Listen
-            | AgentRequest::Phase(
-                AgentPhase::HandingBack | AgentPhase::Bridged | AgentPhase::Ended,
-                _,
-            ) => {}
-            AgentRequest::Stop => {
-                self.host.tell(Fact::Agent { seat, lost: false });
-                self.seats[seat].agent.stopped.get_or_insert(now);
-            }
-        }
-    }
-
-    fn connect_agent(&mut self, now: Now, seat: usize, resume: Option<&Checkpoint>) {
-        let plan = self.plan(seat).agent;
-        let connects = match (resume, plan.back) {
-            (None, _) => plan.connects,
-            (Some(_), Some(after)) if after < RECONNECT => Connects::After(after),
-            (Some(_), Some(_) | None) => Connects::FailsAfter(RECONNECT),
-        };
-        let agent = &mut self.seats[seat].agent;
-        agent.link += 1;
-        // Called back after its link was closed with a hand-back: if it is not reached, the call
-        // makes a result of its own.
-        agent.stopped = None;
-        let called_back = !std::mem::take(&mut agent.gone) && resume.is_some();
-        if called_back && !matches!(connects, Connects::After(_)) {
-            self.host.tell(Fact::Completion { seat });
-        }
-        match connects {
-            Connects::After(after) => self.says(now + after, seat, AgentSaid::Connected),
-            Connects::FailsAfter(after) => {
-                let said = AgentSaid::NotReached("refused".to_owned());
-                self.says(now + after, seat, said);
-            }
-            Connects::Never => {}
-        }
-    }
-
-    fn attach_agent(&mut self, now: Now, seat: usize) {
-        let plan = self.plan(seat).agent;
-        self.host.tell(Fact::Agent { seat, lost: false });
-        self.speak(now, seat);
-        let agent = &mut self.seats[seat].agent;
-        agent.attached += 1;
-        if agent.attached > 1 {
-            let at = now + Duration::from_millis(1_500);
-            return self.says(at, seat, completion(plan.drain));
-        }
-        match plan.then {
-            AgentThen::Completes(after) => self.says(now + after, seat, completion(plan.drain)),
-            AgentThen::Stammers(after) => self.says(now + after, seat, stammer()),
-            AgentThen::Closes(after) => self.says(now + after, seat, closed(true)),
-            AgentThen::Crashes(after) => self.says(now + after, seat, closed(false)),
-            AgentThen::Stays => {}
-        }
-    }
-
-    fn says(&mut self, at: Now, seat: usize, said: AgentSaid) {
-        let link = self.seats[seat].agent.link;
-        self.agenda.add(at, Due::Agent(seat, link, Box::new(said)));
-    }
-
-    pub(super) fn agent_said(&mut self, now: Now, seat: usize, link: u32, said: AgentSaid) {
-        let agent = &self.seats[seat].agent;
-        let silenced = agent.stopped.is_some_and(|at| now > at + LAST_WORDS);
-        let (note, attempt) = match &said {
-            AgentSaid::Connected => ("agent connected", true),
-            AgentSaid::NotReached(_) => ("agent not reached", true),
-            AgentSaid::Update(_) => ("agent updates", false),
-            AgentSaid::Complete { .. } => ("agent completes", false),
-            AgentSaid::Press { .. } => ("agent presses keys", false),
-            AgentSaid::Closed { .. } | AgentSaid::HungUp => ("agent gone", false),
-            AgentSaid::Refused(_) => ("agent refuses", true),
-            AgentSaid::Hello { .. } => ("agent says hello", false),
-            AgentSaid::Stalled => ("agent stalls", false),
-        };
-        if link != agent.link || silenced && !attempt {
-            return;
-        }
-        self.host.note(note);
-        if let AgentSaid::Closed { .. } = said {
-            // The call makes a result of its own.
-            self.host.tell(Fact::Completion { seat });
-        }
-        if let AgentSaid::Closed { clean: false, .. } = said {
-            let lost = self.seats[seat].agent.stopped.is_none();
-            self.host.tell(Fact::Agent { seat, lost });
-            self.seats[seat].agent.gone = true;
-        }
-        self.feed(now, seat, Input::Agent(said));
     }
 
     pub(super) fn resolve(&mut self, now: Now, seat: usize, uri: &Bytes) {
@@ -300,6 +183,8 @@ impl Gateway {
             | TargetPlan::Redirects(_)
             | TargetPlan::RingsForEver
             | TargetPlan::NotThere
+            | TargetPlan::Forks
+            | TargetPlan::Unruly
             | TargetPlan::Unresolved => vec![there],
         };
         let hop = |address| Hop {
@@ -314,37 +199,5 @@ impl Gateway {
     const fn new_leg(&mut self) -> LegId {
         self.placed += 1;
         LegId(self.placed * 2 - 1)
-    }
-}
-
-fn output() -> Box<OutputContext> {
-    Box::new(OutputContext {
-        transfer_type: TransferType::System,
-        current_task_name: Some("done".to_owned()),
-        reference_variables: Variables::new(),
-        transfer_variables: Variables::new(),
-    })
-}
-
-fn completion(drain: bool) -> AgentSaid {
-    AgentSaid::Complete {
-        id: None,
-        output: Ok(output()),
-        drain,
-    }
-}
-
-fn stammer() -> AgentSaid {
-    AgentSaid::Complete {
-        id: Some("stammered".to_owned()),
-        output: Err("transferType is missing".to_owned()),
-        drain: true,
-    }
-}
-
-fn closed(clean: bool) -> AgentSaid {
-    AgentSaid::Closed {
-        clean,
-        reason: "closed".to_owned(),
     }
 }

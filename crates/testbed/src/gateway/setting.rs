@@ -20,8 +20,13 @@ pub(super) const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
 /// The user name and password of the target that asks for them.
 pub(crate) const USER: (&str, &str) = ("gateway", "secret");
 
-pub(super) fn host(seed: [u8; 32]) -> Host {
-    let config = EndpointConfig {
+pub(super) fn host(session_expires: Option<Duration>, seed: [u8; 32]) -> Host {
+    Host::new(GATEWAY, config(session_expires), seed)
+}
+
+pub(super) fn config(session_expires: Option<Duration>) -> EndpointConfig {
+    let usual = EndpointConfig::default();
+    EndpointConfig {
         users: vec!["agent".to_owned()],
         trunks: vec![TrunkRule {
             outbound_auth: Some(Credentials {
@@ -32,9 +37,9 @@ pub(super) fn host(seed: [u8; 32]) -> Host {
             ..trunk(&[SBC, ROUGH])
         }],
         required_header: Some(TRANSFER_HEADER.to_owned()),
-        ..EndpointConfig::default()
-    };
-    Host::new(GATEWAY, config, seed)
+        session_expires: session_expires.unwrap_or(usual.session_expires),
+        ..usual
+    }
 }
 
 pub(super) fn transfer(plan: &CallPlan) -> NewTransfer {
@@ -87,7 +92,7 @@ pub(super) fn policy(plan: &CallPlan) -> Policy {
         closed_without_complete: TransferType::System,
         transcribe: true,
         media_timeout: Duration::from_secs(30),
-        call_duration: Duration::from_secs(120),
+        call_duration: plan.call_duration,
     }
 }
 

@@ -47,6 +47,16 @@ pub enum Rule {
     CompletedOnce,
     /// Every call has a record, once, and the transfer's status is what the record says.
     RecordsTrue,
+    /// A transfer has one outcome: one record of an answered call.
+    OneOutcome,
+    /// Everybody who answers an INVITE is acknowledged, and ended (RFC 3261 §13.2.2.4).
+    ForksEnd,
+    /// After a BYE was answered no BYE begins in the other direction.
+    OneBye,
+    /// A request in a dialog that a host does not know, or knows no more, has no success (RFC 3261 §12.2.2).
+    UnknownDialogsGone,
+    /// Where nothing but datagrams is lost, no session runs out (RFC 4028).
+    SessionsStand,
     /// No transfer stays ONGOING.
     NoneOngoing,
     /// The endpoints hold nothing at the end.

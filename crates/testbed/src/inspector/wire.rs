@@ -8,12 +8,16 @@ use bytes::Bytes;
 use sip_message::{Message, Method, NameAddr, ParseError, Via};
 use timebase::Now;
 
+use super::forks::Forks;
 use super::{Broken, Rule};
-use crate::plan::{self, FOREIGN_REALM};
+use crate::plan;
 
 /// 64·T1: how long a transaction lasts; after this long without an ACK, BYE is sent all the same
 /// (RFC 3261 §13.3.1.4).
 const GIVES_UP: Duration = Duration::from_secs(32);
+
+/// T4: how long a refused INVITE's transaction goes on after its ACK (RFC 3261 §17.2.1, timer I).
+const CONFIRMED: Duration = Duration::from_secs(5);
 
 /// A transaction as its responder names it: the top Via's sent-by and branch, and the method.
 type Answering = (SocketAddr, Bytes, Bytes, Method);
@@ -39,6 +43,9 @@ pub(super) struct Wire {
     dialogs: BTreeMap<DialogKey, Dialog>,
     /// Hosts that heard something which nobody said.
     misled: BTreeSet<SocketAddr>,
+    forks: Forks,
+    /// Requests in dialogs that those who heard them do not know.
+    unknown: BTreeSet<Answering>,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +55,8 @@ struct Dialog {
     /// When the first 2xx left or came.
     answered: Option<Now>,
     acknowledged: bool,
+    /// The peer's BYE was answered.
+    over: bool,
 }
 
 /// What identifies a message.
@@ -128,6 +137,7 @@ impl Wire {
                     self.spoiled.insert(names.answering(host));
                 }
                 self.asked.insert(names.answering(host));
+                self.heard_inside(host, &names);
                 // Whoever goes on inside the dialog has the 2xx that made it (RFC 5407 §3.1.4).
                 if names.method != Method::Cancel
                     && let Some(dialog) = self.dialogs.get_mut(&names.dialog(host, false))
@@ -135,7 +145,19 @@ impl Wire {
                     dialog.acknowledged |= dialog.answered.is_some();
                 }
             }
-            Some(101..=299) if names.method == Method::Invite => {
+            Some(status @ 300..) => {
+                if names.method == Method::Invite && !corrupted {
+                    self.forks_answer(now, host, status, &names);
+                }
+                if matches!(status, 408 | 481) {
+                    // The peer knows the dialog no more (RFC 3261 §12.2.1.2).
+                    self.forks.ended(&names.dialog(host, true));
+                }
+            }
+            Some(status @ 101..=299) if names.method == Method::Invite => {
+                if status >= 200 && !corrupted {
+                    self.forks_answer(now, host, status, &names);
+                }
                 let dialog = self.dialogs.entry(names.dialog(host, true)).or_default();
                 dialog.placed = true;
                 if message.status() >= Some(200) {
@@ -144,6 +166,74 @@ impl Wire {
             }
             Some(_) => {}
         }
+    }
+
+    fn forks_answer(&mut self, now: Now, host: SocketAddr, status: u16, names: &Names) {
+        let branch = (host, names.branch.clone());
+        let dialog = names.dialog(host, true);
+        let failed = self.failures.get(&host).copied();
+        self.forks
+            .answered((now, failed), &branch, (status, names.number), &dialog);
+    }
+
+    /// A request reaches a host: whether it knows the dialog.
+    fn heard_inside(&mut self, host: SocketAddr, names: &Names) {
+        let dialog = names.dialog(host, false);
+        if names.method == Method::Bye {
+            self.forks.ended(&dialog);
+        }
+        // A peer of RFC 2543 may have answered without a tag (RFC 3261 §12.1.2).
+        let mut untagged = dialog.clone();
+        untagged.3.clear();
+        let known = [&dialog, &untagged].map(|dialog| self.dialogs.contains_key(dialog));
+        if !names.to_tag.is_empty() && known == [false; 2] {
+            self.unknown.insert(names.answering(host));
+        }
+    }
+
+    /// The host's process died: nothing of what it knew binds it, and nothing serves it.
+    pub(super) fn forget(&mut self, host: SocketAddr) {
+        self.asked.retain(|(of, ..)| *of != host);
+        self.finals.retain(|(of, ..), _| *of != host);
+        self.unknown.retain(|(of, ..)| *of != host);
+        self.highest.retain(|(of, ..), _| *of != host);
+        self.begun.retain(|((of, ..), ..), _| *of != host);
+        self.dialogs.retain(|(of, ..), _| *of != host);
+        self.forks.forget(host);
+    }
+
+    /// Everything is quiet.
+    pub(super) fn close(&self) -> Result<(), Broken> {
+        if self.misled.is_empty() {
+            self.forks.close()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What a request that leaves means for who answered before.
+    fn asks(&mut self, now: Now, host: SocketAddr, names: &Names) {
+        let dialog = names.dialog(host, true);
+        if names.method == Method::Invite && names.to_tag.is_empty() {
+            let placed = (names.call_id.clone(), names.from_tag.clone(), names.number);
+            self.forks.placed(now, (host, names.branch.clone()), placed);
+        } else if names.method == Method::Ack {
+            self.forks.acknowledged(&dialog);
+        } else if names.method == Method::Bye {
+            self.forks.ended(&dialog);
+        }
+    }
+
+    /// Once the peer's BYE is answered the dialog has its end (RFC 3261 §15.1.2).
+    fn one_bye(&self, host: SocketAddr, names: &Names) -> Result<(), Broken> {
+        let known = self.branches.contains_key(&(host, names.branch.clone()));
+        let dialog = self.dialogs.get(&names.dialog(host, true));
+        let over = dialog.is_some_and(|dialog| dialog.over);
+        if names.method == Method::Bye && over && !known {
+            let detail = format!("BYE {} after the peer's was answered", names.number);
+            return Err((Rule::OneBye, detail));
+        }
+        Ok(())
     }
 
     /// A message leaves a host; as an echo, at once upon something that nobody said.
@@ -162,11 +252,14 @@ impl Wire {
             Some(200..) if echo => Ok(()),
             Some(status) => self.response(now, ends.0, status, &names),
             None => {
+                self.asks(now, ends.0, &names);
+                let one_bye = self.one_bye(ends.0, &names);
                 self.branch(now, ends.0, &names, &message.method())?;
                 if !self.misled.is_empty() {
                     // What one host was misled by, its answers tell the others.
                     return Ok(());
                 }
+                one_bye?;
                 self.inside(now, ends.0, &names)?;
                 credentials(ends.1, message)
             }
@@ -187,6 +280,15 @@ impl Wire {
             let detail = format!("{status} to {} that never came", names.method);
             return Err((Rule::AnswersWhatCame, detail));
         }
+        let succeeds = (200..300).contains(&status);
+        if succeeds && !misled && self.unknown.contains(&key) {
+            let detail = format!("{status} to {} in an unknown dialog", names.method);
+            return Err((Rule::UnknownDialogsGone, detail));
+        }
+        if succeeds && names.method == Method::Bye {
+            let dialog = self.dialogs.entry(names.dialog(host, false)).or_default();
+            dialog.over = true;
+        }
         if names.method == Method::Invite && (101..300).contains(&status) {
             let dialog = self.dialogs.entry(names.dialog(host, false)).or_default();
             if status >= 200 {
@@ -206,6 +308,10 @@ impl Wire {
         // zero on streams (RFC 3261 §17.2.2).
         let failed = self.failures.get(&host).copied();
         let anew = failed.is_some_and(|failed| failed >= first.2);
+        // 482 says that the same INVITE is being answered as another transaction, which may be over
+        // meanwhile, or may have begun with something that nobody said.
+        let merged = first.0 == 482 || status == 482;
+        let anew = anew || merged && (misled || now - first.2 >= CONFIRMED);
         if now - first.2 >= GIVES_UP || same || found || anew || spoiled {
             return Ok(());
         }
@@ -291,7 +397,8 @@ fn credentials(to: SocketAddr, request: &Message) -> Result<(), Broken> {
     for credentials in own.flatten() {
         let realm = credentials.param("realm").unwrap_or_default();
         let realm = String::from_utf8_lossy(&realm);
-        if realm == FOREIGN_REALM || !plan::knows(to, &realm) {
+        let invite = matches!(request.method(), Method::Invite | Method::Ack);
+        if !plan::knows(to, &realm, invite) {
             let detail = format!("credentials for {realm} go to {to}");
             return Err((Rule::NoForeignCredentials, detail));
         }

@@ -25,12 +25,12 @@ impl Rough {
         let key = (Bytes::copy_from_slice(branch), method.clone());
         if let Some(known) = self.lines[number].answers.get(&key) {
             let known = known.clone();
-            return known.map_or((), |known| self.send(known));
+            return known.map_or((), |known| self.send(number, known));
         }
         let answer = self.answer(now, number, request, &method);
         self.lines[number].answers.insert(key, answer.clone());
         if let Some(answer) = answer {
-            self.send(answer);
+            self.send(number, answer);
         }
     }
 
@@ -80,6 +80,11 @@ impl Rough {
         if matches!(method, Method::Invite | Method::Update) && status == 200 {
             body = sdp("10.0.0.5", 4, "0", "sendrecv");
             lines.push(("Contact", format!("<sip:rough@{ROUGH}>")));
+            let session = raw::text(request, HeaderName::SessionExpires);
+            if !session.is_empty() {
+                lines.push(("Session-Expires", session));
+                lines.push(("Require", "timer".to_owned()));
+            }
         }
         if *method == Method::Bye && status == 200 {
             self.lines[number].up = false;

@@ -133,33 +133,40 @@ impl Rough {
                 let branch = self.branch();
                 let mut dialog = self.lines[line].dialog.clone();
                 dialog.cseq = dialog.cseq.saturating_sub(1);
-                self.send(dialog.request("OPTIONS", &branch, "", ""));
+                self.send(line, dialog.request("OPTIONS", &branch, "", ""));
             }
             Deal::StrayCancel => {
                 let branch = self.branch();
-                self.send(self.lines[line].dialog.request("CANCEL", &branch, "", ""));
+                self.send(
+                    line,
+                    self.lines[line].dialog.request("CANCEL", &branch, "", ""),
+                );
             }
             Deal::StrayAck => {
                 let branch = self.branch();
-                self.send(self.lines[line].dialog.ack(77, &branch, ""));
+                self.send(line, self.lines[line].dialog.ack(77, &branch, ""));
             }
             Deal::StrayResponse => {
                 let options = self.lines[line]
                     .dialog
                     .request("OPTIONS", "z9hG4bKstray", "", "");
                 if let Some(options) = raw::parse(&options) {
-                    self.send(raw::response(&options, 200, "x", &[], ""));
+                    self.send(line, raw::response(&options, 200, "x", &[], ""));
                 }
             }
             Deal::WrongTag => {
                 let branch = self.branch();
                 let mut dialog = self.lines[line].dialog.clone();
                 dialog.remote = format!("<sip:agent@{GATEWAY}>;tag=wrong");
-                self.send(dialog.request("BYE", &branch, "", ""));
+                self.send(line, dialog.request("BYE", &branch, "", ""));
             }
             Deal::Storm => {
                 let invite = self.lines[line].invite.clone();
-                (0..20).for_each(|_| invite.iter().for_each(|invite| self.send(invite.clone())));
+                (0..20).for_each(|_| {
+                    invite
+                        .iter()
+                        .for_each(|invite| self.send(line, invite.clone()))
+                });
             }
             Deal::Options
             | Deal::Info
@@ -197,6 +204,6 @@ impl Rough {
             4 => text.replace("CSeq: ", "CSeq: x"),
             _ => text.replace("INFO sip:", "INFO <sip:"),
         };
-        self.send(wrong.into());
+        self.send(line, wrong.into());
     }
 }

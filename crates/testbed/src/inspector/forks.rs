@@ -1,0 +1,119 @@
+//! The phones that answered an INVITE: each is acknowledged, and all but one are let go (RFC 3261 §13.2.2.4).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use timebase::Now;
+
+use super::{Broken, Rule};
+use crate::ladder;
+
+/// How long after the first final answer others are taken for forks (RFC 6026 §7.2, timer M), less
+/// what a moment takes.
+const TAKEN_FOR: Duration = Duration::from_secs(31);
+
+/// A dialog as the caller sees it: Call-ID, local and remote tag.
+type Names = (SocketAddr, Bytes, Bytes, Bytes);
+
+/// The INVITEs that began calls, and who answered them.
+#[derive(Debug, Default)]
+pub(super) struct Forks {
+    /// By host and branch: Call-ID, CSeq, From tag, and the first final answer.
+    placed: BTreeMap<(SocketAddr, Bytes), Placed>,
+    answered: BTreeMap<Names, Answered>,
+}
+
+#[derive(Debug)]
+struct Placed {
+    call_id: Bytes,
+    number: u32,
+    from_tag: Bytes,
+    at: Now,
+    first: Option<(u16, Now)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Answered {
+    acknowledged: bool,
+    ended: bool,
+}
+
+impl Forks {
+    pub(super) fn placed(
+        &mut self,
+        at: Now,
+        branch: (SocketAddr, Bytes),
+        names: (Bytes, Bytes, u32),
+    ) {
+        let (call_id, from_tag, number) = names;
+        self.placed.entry(branch).or_insert(Placed {
+            call_id,
+            number,
+            from_tag,
+            at,
+            first: None,
+        });
+    }
+
+    /// A final answer to an INVITE that began a call. The transaction is over when its connection
+    /// breaks: who answers after that finds nobody (RFC 3261 §17.1.4).
+    pub(super) fn answered(
+        &mut self,
+        (now, failed): (Now, Option<Now>),
+        branch: &(SocketAddr, Bytes),
+        (status, number): (u16, u32),
+        names: &Names,
+    ) {
+        let Some(placed) = self.placed.get_mut(branch) else {
+            return;
+        };
+        let same = placed.call_id == names.1 && placed.from_tag == names.2;
+        let over = failed.is_some_and(|failed| failed >= placed.at);
+        if !same || over || placed.number != number {
+            return;
+        }
+        let (first, since) = *placed.first.get_or_insert((status, now));
+        let succeeds = |status| (200..300).contains(&status);
+        let taken = succeeds(status) && succeeds(first) && now - since < TAKEN_FOR;
+        if taken && !names.3.is_empty() {
+            self.answered.entry(names.clone()).or_default();
+        }
+    }
+
+    pub(super) fn acknowledged(&mut self, names: &Names) {
+        if let Some(answered) = self.answered.get_mut(names) {
+            answered.acknowledged = true;
+        }
+    }
+
+    /// BYE, in either direction.
+    pub(super) fn ended(&mut self, names: &Names) {
+        if let Some(answered) = self.answered.get_mut(names) {
+            answered.ended = true;
+        }
+    }
+
+    pub(super) fn forget(&mut self, host: SocketAddr) {
+        self.placed.retain(|(of, _), _| *of != host);
+        self.answered.retain(|(of, ..), _| *of != host);
+    }
+
+    pub(super) fn close(&self) -> Result<(), Broken> {
+        let left = |(_, answered): &(&Names, &Answered)| !answered.acknowledged || !answered.ended;
+        let Some(((host, _, _, tag), answered)) = self.answered.iter().find(left) else {
+            return Ok(());
+        };
+        let (host, tag) = (ladder::name(*host), String::from_utf8_lossy(tag));
+        let what = if answered.acknowledged {
+            "has no BYE"
+        } else {
+            "has no ACK"
+        };
+        Err((
+            Rule::ForksEnd,
+            format!("{host}: the 200 with tag {tag} {what}"),
+        ))
+    }
+}
