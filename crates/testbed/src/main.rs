@@ -11,9 +11,10 @@ use testbed::{Behaviour, Options, Verdict, World};
 
 const USAGE: &str =
     "testbed [--seed N | --seeds A..B] [--loss P | --loss A..B] [--plain bye|refer|invite] \
-[--only B,B…] [--without B,B…] [--calls N] [--jobs N] [--shrink] [--quiet]
+[--race] [--only B,B…] [--without B,B…] [--calls N] [--jobs N] [--shrink] [--quiet]
 One seed: its ladder is printed. Several: only those that break a rule, and the sum.
 --loss A..B: the loss of a seed is drawn from it, A + seed mod (B - A).
+--race: one call that everything ends at the same time, at any stage of it.
 --shrink: behaviours and calls are left out one by one as long as the rule is still broken.
 behaviours: ";
 
@@ -23,6 +24,7 @@ struct Order {
     jobs: usize,
     quiet: bool,
     shrink: bool,
+    race: bool,
     plain: Option<ReturnType>,
     only: Option<Vec<Behaviour>>,
     without: Vec<Behaviour>,
@@ -163,7 +165,11 @@ impl Order {
     fn options(&self, seed: u64) -> Options {
         let among = u64::from(self.loss.end.saturating_sub(self.loss.start)).max(1);
         let loss = self.loss.start + u8::try_from(seed % among).unwrap_or(0);
-        let mut options = Options::wild(loss);
+        let mut options = if self.race {
+            Options::race(loss)
+        } else {
+            Options::wild(loss)
+        };
         if let Some(returns) = self.plain {
             let weather = options.weather;
             options = Options::plain(returns);
@@ -189,6 +195,7 @@ fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
         quiet: false,
         shrink: false,
+        race: false,
         plain: None,
         only: None,
         without: Vec::new(),
@@ -198,6 +205,7 @@ fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
         match word.as_str() {
             "--quiet" => order.quiet = true,
             "--shrink" => order.shrink = true,
+            "--race" => order.race = true,
             _ => {
                 let value = words.next().ok_or(format!("{word} needs a value"))?;
                 valued(&mut order, &word, &value)?;

@@ -1,4 +1,5 @@
-//! Everything that can end a call, at the same time and at any stage of it: ten thousand races.
+//! Everything that can end a call, at the same time and at any stage of it: `.ci/run` runs ten thousand of
+//! these races, `cargo run --release -p testbed -- --race --seeds 0..10000 --loss 0..31`.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ fn outcomes(seeds: std::ops::Range<u64>, loss: u8) -> BTreeMap<String, u32> {
     outcomes
 }
 
-/// Ten thousand in all, over as many threads as there are.
+/// The runs of these seeds, over as many threads as there are.
 fn race(seeds: std::ops::Range<u64>, loss: u8) -> BTreeMap<String, u32> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let each = (seeds.end - seeds.start).div_ceil(threads);
@@ -51,13 +52,12 @@ fn race(seeds: std::ops::Range<u64>, loss: u8) -> BTreeMap<String, u32> {
 
 #[test]
 fn call_that_everything_ends_at_once_has_one_outcome_and_leaves_nothing() {
-    let outcomes = race(0..8_000, 0);
+    let outcomes = race(0..2_000, 0);
     for wanted in [
         "cancelled",
         "caller_hangup",
-        "hung_up_by_operator",
+        "operator_hangup",
         "media_timeout",
-        "refused 480",
         "BYE succeeded 200",
         "BYE succeeded",
         "REFER succeeded 200",
@@ -72,5 +72,5 @@ fn call_that_everything_ends_at_once_has_one_outcome_and_leaves_nothing() {
 
 #[test]
 fn so_has_one_whose_ends_are_lost_late_and_doubled_on_the_way() {
-    race(20_000..22_000, 20);
+    race(20_000..20_500, 20);
 }

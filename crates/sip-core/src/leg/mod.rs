@@ -174,6 +174,9 @@ impl Leg {
         {
             session.offers.sent(Some(again));
         }
+        if purpose == Purpose::Bye {
+            self.leaves_in(Some(again));
+        }
     }
 
     /// Whether the leg's dialog goes over a connection.

@@ -126,6 +126,7 @@ impl Leg {
                     session.offers.sent(Some(again));
                 }
             }
+            (_, Purpose::Bye) => self.leaves_in(Some(again)),
             (_, _) => {}
         }
         true

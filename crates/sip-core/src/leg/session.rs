@@ -14,6 +14,7 @@ use super::{Extra, Leg, Phase};
 use crate::answers::reasons_of;
 use crate::ended::Ended;
 use crate::stack::{Incoming, Purpose, Reply, Stack};
+use crate::transaction::TxId;
 use crate::vocabulary::{Header, LegEvent, Response};
 
 /// How long the last NOTIFY of a REFER is awaited after a BYE.
@@ -41,8 +42,8 @@ pub(super) enum Life {
     Standing,
     /// Our BYE waits for the ACK of our 200, RFC 3261 §15.
     Owed(Vec<Header>),
-    /// Our BYE is out.
-    Leaving,
+    /// Our BYE is out, in this transaction.
+    Leaving { bye: Option<TxId> },
     /// A BYE ended the dialog while the result of our REFER was still to come.
     Lingering { until: Now, why: Ended },
 }
@@ -74,7 +75,7 @@ impl Up {
         let life = match &self.life {
             Life::Lingering { until, .. } => Some(*until),
             Life::Standing => self.timer.poll_timeout(),
-            Life::Owed(_) | Life::Leaving => None,
+            Life::Owed(_) | Life::Leaving { .. } => None,
         };
         earliest(life, self.session.offers.poll_timeout())
     }
@@ -86,7 +87,7 @@ impl Leg {
         match up.life {
             Life::Lingering { until, why } if now >= until => self.end(now, stack, why),
             Life::Lingering { .. } => {}
-            Life::Standing | Life::Owed(_) | Life::Leaving => {
+            Life::Standing | Life::Owed(_) | Life::Leaving { .. } => {
                 self.offers_timeout(now, stack);
                 self.session_timer_timeout(now, stack);
             }
@@ -127,23 +128,28 @@ impl Leg {
                 let why = *why;
                 self.end(now, stack, why);
             }
-            Life::Owed(_) | Life::Leaving => {}
+            Life::Owed(_) | Life::Leaving { .. } => {}
         }
     }
 
     /// Sends BYE, RFC 3261 §15.1.1; what is still open is ended with it.
     pub(super) fn send_bye(&mut self, now: Now, stack: &mut Stack, headers: &[Header]) {
-        self.close(now, stack, Life::Leaving);
-        self.request(
-            now,
-            stack,
-            &Method::Bye,
-            Purpose::Bye,
-            Extra {
-                headers,
-                ..Extra::default()
-            },
-        );
+        self.close(now, stack, Life::Leaving { bye: None });
+        let extra = Extra {
+            headers,
+            ..Extra::default()
+        };
+        let sent = self.request(now, stack, &Method::Bye, Purpose::Bye, extra);
+        self.leaves_in(sent);
+    }
+
+    /// Our BYE is in this transaction now.
+    pub(super) fn leaves_in(&mut self, tx: Option<TxId>) {
+        if let Phase::Up(up) = &mut self.phase
+            && let Life::Leaving { bye } = &mut up.life
+        {
+            *bye = tx;
+        }
     }
 
     /// 64·T1 without ACK: BYE, RFC 3261 §13.3.1.4.
@@ -153,7 +159,7 @@ impl Leg {
         };
         let headers = match &mut up.life {
             Life::Owed(headers) => std::mem::take(headers),
-            Life::Standing | Life::Leaving | Life::Lingering { .. } => {
+            Life::Standing | Life::Leaving { .. } | Life::Lingering { .. } => {
                 vec![Header::new("Reason", "SIP;cause=408;text=\"No ACK\"")]
             }
         };
@@ -165,7 +171,7 @@ impl Leg {
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
-        if !matches!(up.life, Life::Leaving) {
+        if !matches!(up.life, Life::Leaving { .. }) {
             return;
         }
         let why = Ended::ByeAnswered(reply.status);
@@ -186,9 +192,13 @@ impl Leg {
                 self.peer_cancels(now, stack, &incoming.request);
             }
             Phase::Up(up) => {
-                let lingers =
-                    matches!(up.life, Life::Standing | Life::Leaving) && up.referrer.is_awaited();
+                let lingers = matches!(up.life, Life::Standing | Life::Leaving { .. })
+                    && up.referrer.is_awaited();
                 let again = matches!(up.life, Life::Lingering { .. });
+                // A BYE of ours that crosses it is worth no other connection.
+                if let Life::Leaving { bye: Some(bye) } = up.life {
+                    stack.leave_to_its_path(bye);
+                }
                 self.reply(now, stack, incoming, &Response::new(200));
                 if again {
                     return;

@@ -28,6 +28,13 @@ impl Stack {
         self.begin(now, client)
     }
 
+    /// A request that takes no other connection when its own is lost.
+    pub(crate) fn leave_to_its_path(&mut self, tx: TxId) {
+        if let Some(client) = self.clients.get_mut(&tx) {
+            client.rescued = true;
+        }
+    }
+
     /// Notes that a request of ours was sent in an early dialog of an INVITE.
     pub(crate) fn note_fork(&mut self, invite: TxId, tag: &Bytes, cseq: u32) {
         let Some(client) = self.clients.get_mut(&invite) else {

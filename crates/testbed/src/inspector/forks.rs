@@ -14,6 +14,9 @@ use crate::ladder;
 /// what a moment takes.
 const TAKEN_FOR: Duration = Duration::from_secs(31);
 
+/// 64·T1: after so long without any answer an INVITE is given up (RFC 3261 §17.1.1.2, timer B).
+const GIVES_UP: Duration = Duration::from_secs(32);
+
 /// A dialog as the caller sees it: Call-ID, local and remote tag.
 type Names = (SocketAddr, Bytes, Bytes, Bytes);
 
@@ -31,6 +34,8 @@ struct Placed {
     number: u32,
     from_tag: Bytes,
     at: Now,
+    /// Something was heard of it in time; without that it was given up (timer B).
+    progressed: bool,
     first: Option<(u16, Now)>,
 }
 
@@ -53,8 +58,21 @@ impl Forks {
             number,
             from_tag,
             at,
+            progressed: false,
             first: None,
         });
+    }
+
+    /// The From tag of the INVITE with this branch, whatever its answers say.
+    pub(super) fn own_tag(&self, branch: &(SocketAddr, Bytes)) -> Option<&Bytes> {
+        self.placed.get(branch).map(|placed| &placed.from_tag)
+    }
+
+    /// A provisional response to an INVITE that began a call.
+    pub(super) fn progressed(&mut self, now: Now, branch: &(SocketAddr, Bytes)) {
+        if let Some(placed) = self.placed.get_mut(branch) {
+            placed.progressed |= now - placed.at < GIVES_UP;
+        }
     }
 
     /// A final answer to an INVITE that began a call. The transaction is over when its connection
@@ -70,7 +88,8 @@ impl Forks {
             return;
         };
         let same = placed.call_id == names.1 && placed.from_tag == names.2;
-        let over = failed.is_some_and(|failed| failed >= placed.at);
+        let given_up = !placed.progressed && placed.first.is_none() && now - placed.at >= GIVES_UP;
+        let over = given_up || failed.is_some_and(|failed| failed >= placed.at);
         if !same || over || placed.number != number {
             return;
         }

@@ -1,8 +1,11 @@
 use bytes::Bytes;
 use call_control::transfer::ReturnType;
 
+use sip_core::Census;
+
 use super::*;
 use crate::dice::Dice;
+use crate::gateway::Gateway;
 use crate::options::{Behaviour, Options};
 use crate::plan::{self, SBC};
 
@@ -24,13 +27,17 @@ impl Bench {
             inspector: Inspector::new(&plan),
             gateway: Gateway::new(&plan, &mut Dice::new(2)),
         };
-        bench.tell(&Fact::Admitted {
-            seat: 0,
+        bench.admit(0);
+        bench
+    }
+
+    fn admit(&mut self, seat: usize) {
+        self.tell(&Fact::Admitted {
+            seat,
             leg: LEG,
             call_id: "c-1".to_owned(),
             transfer: "t-0".to_owned(),
         });
-        bench
     }
 
     fn claimed() -> Self {
@@ -191,10 +198,79 @@ fn second_final_response_is_noticed_and_a_repeated_one_is_none() {
 fn result_without_a_completion_is_noticed() {
     let mut bench = Bench::claimed();
     bench.tell(&Fact::Completion { seat: 0 });
-    bench.tell(&Fact::ResultStored { seat: 0 });
+    bench.tell(&stored(false));
     assert_eq!(bench.broken(), None);
-    bench.tell(&Fact::ResultStored { seat: 0 });
+    bench.tell(&stored(false));
     assert_eq!(bench.broken(), Some(Rule::OneResultEach));
+}
+
+fn stored(empty: bool) -> Fact {
+    Fact::ResultStored { seat: 0, empty }
+}
+
+#[test]
+fn completion_without_a_result_beside_one_with_it_is_noticed() {
+    for first in [true, false] {
+        let mut bench = Bench::claimed();
+        bench.tell(&Fact::Completion { seat: 0 });
+        bench.tell(&stored(first));
+        assert_eq!(bench.broken(), None);
+        bench.tell(&stored(true));
+        assert_eq!(bench.broken(), Some(Rule::OneResultEach));
+    }
+}
+
+#[test]
+fn second_outcome_of_a_transfer_is_noticed() {
+    let mut bench = Bench::new();
+    bench.admit(1);
+    for (seat, broken) in [(0, None), (1, Some(Rule::OneOutcome))] {
+        bench.tell(&Fact::Recorded {
+            seat,
+            handed_back: false,
+            answered: true,
+        });
+        assert_eq!(bench.broken(), broken);
+    }
+}
+
+#[test]
+fn session_that_runs_out_where_only_datagrams_are_lost_is_noticed() {
+    for (calm, broken) in [(false, None), (true, Some(Rule::SessionsStand))] {
+        let mut bench = Bench::new();
+        let mut plan = RunPlan::draw(&Options::plain(ReturnType::Bye), &mut Dice::new(1));
+        plan.intervals = calm.then_some([Duration::from_secs(180); 3]);
+        bench.inspector = Inspector::new(&plan);
+        bench.tell(&Fact::Expired { leg: LEG });
+        assert_eq!(bench.broken(), broken);
+    }
+}
+
+#[test]
+fn what_is_recovered_though_no_call_had_it_is_noticed() {
+    let mut bench = Bench::claimed();
+    bench
+        .inspector
+        .died(Now::ZERO, GATEWAY, &bench.gateway.store);
+    let transfers = bench.gateway.store.recover(Now::ZERO);
+    bench.tell(&Fact::Recovered { transfers });
+    assert_eq!(bench.broken(), None);
+    let transfers = vec!["t-0".to_owned()];
+    bench.tell(&Fact::Recovered { transfers });
+    assert_eq!(bench.broken(), Some(Rule::RecordsTrue));
+}
+
+#[test]
+fn process_that_died_is_not_held_to_what_it_forgot() {
+    let mut bench = Bench::claimed();
+    bench.tell(&Fact::LegBegan(LEG));
+    bench
+        .inspector
+        .died(Now::ZERO, GATEWAY, &bench.gateway.store);
+    let transfers = bench.gateway.store.recover(Now::ZERO);
+    bench.tell(&Fact::Recovered { transfers });
+    bench.close(Census::default());
+    assert_eq!(bench.broken(), None);
 }
 
 #[test]
@@ -255,6 +331,7 @@ fn ours(method: &str, number: u32, branch: &str) -> (String, String) {
 #[test]
 fn second_final_response_to_any_request_is_noticed() {
     let mut bench = Bench::new();
+    bench.in_dialog();
     bench.hear("OPTIONS sip:b@10.0.0.1 SIP/2.0", "CSeq: 7 OPTIONS");
     bench.send("SIP/2.0 200 OK", "CSeq: 7 OPTIONS");
     assert_eq!(bench.broken(), None);
@@ -313,6 +390,82 @@ fn branch_that_two_transactions_share_is_noticed() {
     for (number, broken) in [(5, None), (6, Some(Rule::BranchesUnique))] {
         let (start, lines) = ours("INFO", number, "x");
         bench.send(&start, &lines);
+        assert_eq!(bench.broken(), broken);
+    }
+}
+
+/// An INVITE of the gateway's and 200s to it, from phones with these tags.
+fn forked(tags: [&str; 2]) -> Bench {
+    let mut bench = Bench::new();
+    let names = "Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKi\r\nFrom: <sip:b@10.0.0.1>;tag=b";
+    let contact = "Contact: <sip:a@10.0.0.2>";
+    bench.send(
+        "INVITE sip:a@10.0.0.2 SIP/2.0",
+        &format!("CSeq: 1 INVITE\r\n{names}\r\nTo: <sip:a@10.0.0.2>\r\n{contact}"),
+    );
+    for tag in tags {
+        let to = format!("To: <sip:a@10.0.0.2>;tag={tag}");
+        bench.hear(
+            "SIP/2.0 200 OK",
+            &format!("CSeq: 1 INVITE\r\n{names}\r\n{to}\r\n{contact}"),
+        );
+    }
+    bench.tell(&RECORDED);
+    bench
+}
+
+/// ACK or BYE of the gateway's to the phone with this tag.
+fn to_fork(bench: &mut Bench, method: &str, number: u32, tag: &str) {
+    let (start, lines) = ours(method, number, &format!("{method}{tag}"));
+    bench.send(&start, &lines.replace("tag=a", &format!("tag={tag}")));
+}
+
+#[test]
+fn phone_that_answered_and_is_neither_acknowledged_nor_ended_is_noticed() {
+    for (left, broken) in [
+        (None, None),
+        (Some("ACK"), Some(Rule::ForksEnd)),
+        (Some("BYE"), Some(Rule::ForksEnd)),
+    ] {
+        let mut bench = forked(["x", "y"]);
+        for tag in ["x", "y"] {
+            for (method, number) in [("ACK", 1), ("BYE", 2)] {
+                if tag == "x" || left != Some(method) {
+                    to_fork(&mut bench, method, number, tag);
+                }
+            }
+        }
+        bench.close(Census::default());
+        assert_eq!(bench.broken(), broken, "without {left:?}");
+    }
+}
+
+#[test]
+fn bye_after_the_answer_to_the_peers_is_noticed_and_one_that_crosses_it_is_none() {
+    for (crosses, broken) in [(true, None), (false, Some(Rule::OneBye))] {
+        let mut bench = Bench::new();
+        bench.in_dialog();
+        let (start, lines) = ours("BYE", 5, "x");
+        if crosses {
+            bench.send(&start, &lines);
+        }
+        bench.hear("BYE sip:b@10.0.0.1 SIP/2.0", "CSeq: 2 BYE");
+        bench.send("SIP/2.0 200 OK", "CSeq: 2 BYE");
+        bench.send(&start, &lines);
+        assert_eq!(bench.broken(), broken);
+    }
+}
+
+#[test]
+fn success_of_a_request_in_a_dialog_that_died_with_its_process_is_noticed() {
+    for (status, broken) in [(481, None), (200, Some(Rule::UnknownDialogsGone))] {
+        let mut bench = Bench::new();
+        bench.in_dialog();
+        bench
+            .inspector
+            .died(Now::ZERO, GATEWAY, &bench.gateway.store);
+        bench.hear("BYE sip:b@10.0.0.1 SIP/2.0", "CSeq: 2 BYE");
+        bench.send(&format!("SIP/2.0 {status} X"), "CSeq: 2 BYE");
         assert_eq!(bench.broken(), broken);
     }
 }
@@ -387,7 +540,8 @@ fn sounding(direction: &str) -> Bench {
         )
     };
     // As in a run: the INVITE is heard before it is a call.
-    bench.hear(INVITE, &described("CSeq: 1 INVITE", OFFER));
+    let invite = described("CSeq: 1 INVITE", OFFER).replace(";tag=b", "");
+    bench.hear(INVITE, &invite);
     bench.tell(&Fact::Admitted {
         seat: 0,
         leg: LEG,

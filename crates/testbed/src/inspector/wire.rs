@@ -132,39 +132,55 @@ impl Wire {
                     dialog.acknowledged = true;
                 }
             }
-            None => {
-                if corrupted {
-                    self.spoiled.insert(names.answering(host));
-                }
-                self.asked.insert(names.answering(host));
-                self.heard_inside(host, &names);
-                // Whoever goes on inside the dialog has the 2xx that made it (RFC 5407 §3.1.4).
-                if names.method != Method::Cancel
-                    && let Some(dialog) = self.dialogs.get_mut(&names.dialog(host, false))
-                {
-                    dialog.acknowledged |= dialog.answered.is_some();
-                }
+            None => self.heard_request(host, &names, corrupted),
+            Some(status) => self.heard_response(now, host, (status, corrupted), names),
+        }
+    }
+
+    fn heard_request(&mut self, host: SocketAddr, names: &Names, corrupted: bool) {
+        if corrupted {
+            self.spoiled.insert(names.answering(host));
+        }
+        self.asked.insert(names.answering(host));
+        self.heard_inside(host, names);
+        // Whoever goes on inside the dialog has the 2xx that made it (RFC 5407 §3.1.4).
+        if names.method != Method::Cancel
+            && let Some(dialog) = self.dialogs.get_mut(&names.dialog(host, false))
+        {
+            dialog.acknowledged |= dialog.answered.is_some();
+        }
+    }
+
+    fn heard_response(
+        &mut self,
+        now: Now,
+        host: SocketAddr,
+        (status, corrupted): (u16, bool),
+        mut names: Names,
+    ) {
+        if matches!(status, 408 | 481) {
+            // The peer knows the dialog no more (RFC 3261 §12.2.1.2).
+            self.forks.ended(&names.dialog(host, true));
+        }
+        if names.method != Method::Invite {
+            return;
+        }
+        let branch = (host, names.branch.clone());
+        if let Some(tag) = self.forks.own_tag(&branch) {
+            // An answer is known by its branch (RFC 3261 §17.1.3), not by its From tag.
+            names.from_tag = tag.clone();
+        }
+        if status < 200 {
+            self.forks.progressed(now, &branch);
+        } else if !corrupted {
+            self.forks_answer(now, host, status, &names);
+        }
+        if (101..300).contains(&status) {
+            let dialog = self.dialogs.entry(names.dialog(host, true)).or_default();
+            dialog.placed = true;
+            if status >= 200 {
+                dialog.answered.get_or_insert(now);
             }
-            Some(status @ 300..) => {
-                if names.method == Method::Invite && !corrupted {
-                    self.forks_answer(now, host, status, &names);
-                }
-                if matches!(status, 408 | 481) {
-                    // The peer knows the dialog no more (RFC 3261 §12.2.1.2).
-                    self.forks.ended(&names.dialog(host, true));
-                }
-            }
-            Some(status @ 101..=299) if names.method == Method::Invite => {
-                if status >= 200 && !corrupted {
-                    self.forks_answer(now, host, status, &names);
-                }
-                let dialog = self.dialogs.entry(names.dialog(host, true)).or_default();
-                dialog.placed = true;
-                if message.status() >= Some(200) {
-                    dialog.answered.get_or_insert(now);
-                }
-            }
-            Some(_) => {}
         }
     }
 
@@ -354,6 +370,10 @@ impl Wire {
 
     /// After a failure the same request may go out again as another transaction (RFC 3263 §4.3).
     fn sequence(&mut self, now: Now, host: SocketAddr, names: &Names) -> Result<(), Broken> {
+        if names.to_tag.is_empty() && names.method == Method::Bye {
+            // To a peer of RFC 2543 that answered without a tag: a dialog of its own.
+            return Ok(());
+        }
         let key = names.dialog(host, true);
         let this = (key.clone(), names.number, names.method.clone());
         let failed = self.failures.get(&host).copied();

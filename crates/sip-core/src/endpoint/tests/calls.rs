@@ -593,6 +593,56 @@ fn a_bye_that_its_connection_lost_is_sent_over_a_new_one() {
 }
 
 #[test]
+fn a_bye_that_its_connection_lost_is_not_sent_again_once_the_peers_was_answered() {
+    for crosses in [false, true] {
+        let mut bench = Bench::new(gateway());
+        let flow = Flow {
+            transport: crate::Transport::Tcp,
+            ..bench.flow
+        };
+        let call = Place {
+            flow,
+            ..place(None, Some(SDP))
+        };
+        bench.input(Input::Place(Box::new(call)));
+        let invite = bench.sent.remove(0).1;
+        bench.hear(&answer_to(&invite, 200, "p", CONTACT, SDP));
+        bench.said();
+        bench.command(OUT, hang_up());
+        assert_eq!(bench.said(), ["BYE"]);
+        if crosses {
+            let ours = field(&invite, "From");
+            let bye = Req::new("BYE", "b", 7).text();
+            let bye = bye.replace(&field_line(&bye, "Call-ID"), &call_id_of(&invite));
+            let bye = bye.replace(&field_line(&bye, "To"), &format!("To: {ours}"));
+            let bye = bye.replace(
+                &field_line(&bye, "From"),
+                "From: <sip:+1555@pbx.example.net>;tag=p",
+            );
+            bench.hear(&bye);
+            assert_eq!(bench.said(), ["200 BYE"]);
+        }
+        bench.input(Input::ConnectionClosed {
+            connection: crate::ConnectionId(3),
+            remote: flow.remote,
+        });
+        let again: &[&str] = if crosses { &[] } else { &["BYE"] };
+        assert_eq!(bench.said(), again, "crosses: {crosses}");
+    }
+}
+
+/// A header field's line in a text.
+fn field_line(text: &str, name: &str) -> String {
+    let mut lines = text.lines();
+    let found = lines.find(|line| line.starts_with(&format!("{name}:")));
+    found.unwrap_or_default().to_owned()
+}
+
+fn call_id_of(message: &Message) -> String {
+    format!("Call-ID: {}", field(message, "Call-ID"))
+}
+
+#[test]
 fn a_reinvite_that_its_connection_lost_is_given_up_with_the_call() {
     let mut bench = Bench::new(gateway());
     let tcp = Flow {
