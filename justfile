@@ -16,6 +16,10 @@ test:
 layers:
     .ci/layers
 
+# Ten thousand races: one call that everything ends at the same time.
+races *ARGS="--race --seeds 0..10000 --loss 0..31 --quiet":
+    cargo run --release -p testbed -- {{ARGS}}
+
 # Ten thousand simulated worlds; docs/testing.md says how to replay one.
 worlds *ARGS="--seeds 0..10000 --loss 0..31 --quiet":
     cargo run --release -p testbed -- {{ARGS}}

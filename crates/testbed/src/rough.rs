@@ -58,6 +58,8 @@ struct Line {
     late_offer: bool,
     /// How it deals with the 2xx.
     acks: Acks,
+    /// Whether it is to refresh the session.
+    refreshes: bool,
     up: bool,
     over: bool,
     /// What was answered, for repetitions.
@@ -161,6 +163,7 @@ impl Rough {
                 invite: None,
                 late_offer: transfer.caller.late_offer,
                 acks,
+                refreshes: false,
                 up: false,
                 over: false,
                 answers: BTreeMap::new(),
@@ -218,7 +221,11 @@ impl Rough {
         };
         let mut extra = format!("{TRANSFER_HEADER}: {}\r\n{kind}", line.transfer);
         match self.dice.below(12) {
-            _ if self.long => extra.push_str(self.dice.pick(SESSIONS)),
+            _ if self.long => {
+                let session = self.dice.pick(SESSIONS);
+                line.refreshes = session.contains("uac");
+                extra.push_str(session);
+            }
             0 => extra.push_str("Require: 100rel\r\nSupported: 100rel\r\n"),
             1 => {
                 extra.push_str("Supported: 100rel, timer\r\nSession-Expires: 90;refresher=uac\r\n")
@@ -329,7 +336,7 @@ impl Rough {
         let answer = sdp("10.0.0.5", 3, "0", "sendrecv");
         let line = &mut self.lines[number];
         let first = cseq == 1;
-        if self.long && first {
+        if line.refreshes && first {
             let method = self.dice.pick(["INVITE", "UPDATE"]);
             let refresh = Act::Refresh(method);
             self.agenda.add(now + REFRESH, (number, refresh));

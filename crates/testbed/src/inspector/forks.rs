@@ -1,6 +1,6 @@
 //! The phones that answered an INVITE: each is acknowledged, and all but one are let go (RFC 3261 §13.2.2.4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,7 +25,9 @@ type Names = (SocketAddr, Bytes, Bytes, Bytes);
 pub(super) struct Forks {
     /// By host and branch: Call-ID, CSeq, From tag, and the first final answer.
     placed: BTreeMap<(SocketAddr, Bytes), Placed>,
-    answered: BTreeMap<Names, Answered>,
+    answered: BTreeSet<Names>,
+    acknowledged: BTreeSet<Names>,
+    ended: BTreeSet<Names>,
 }
 
 #[derive(Debug)]
@@ -37,12 +39,7 @@ struct Placed {
     /// Something was heard of it in time; without that it was given up (timer B).
     progressed: bool,
     first: Option<(u16, Now)>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Answered {
-    acknowledged: bool,
-    ended: bool,
+    cancelled: Option<Now>,
 }
 
 impl Forks {
@@ -60,12 +57,20 @@ impl Forks {
             at,
             progressed: false,
             first: None,
+            cancelled: None,
         });
     }
 
     /// The From tag of the INVITE with this branch, whatever its answers say.
     pub(super) fn own_tag(&self, branch: &(SocketAddr, Bytes)) -> Option<&Bytes> {
         self.placed.get(branch).map(|placed| &placed.from_tag)
+    }
+
+    /// CANCEL: without a final answer in 64·T1 the INVITE is over (RFC 3261 §9.1).
+    pub(super) fn cancelled(&mut self, now: Now, branch: &(SocketAddr, Bytes)) {
+        if let Some(placed) = self.placed.get_mut(branch) {
+            placed.cancelled.get_or_insert(now);
+        }
     }
 
     /// A provisional response to an INVITE that began a call.
@@ -89,7 +94,8 @@ impl Forks {
         };
         let same = placed.call_id == names.1 && placed.from_tag == names.2;
         let given_up = !placed.progressed && placed.first.is_none() && now - placed.at >= GIVES_UP;
-        let over = given_up || failed.is_some_and(|failed| failed >= placed.at);
+        let cancelled = placed.cancelled.is_some_and(|at| now - at >= GIVES_UP);
+        let over = given_up || cancelled || failed.is_some_and(|failed| failed >= placed.at);
         if !same || over || placed.number != number {
             return;
         }
@@ -97,42 +103,32 @@ impl Forks {
         let succeeds = |status| (200..300).contains(&status);
         let taken = succeeds(status) && succeeds(first) && now - since < TAKEN_FOR;
         if taken && !names.3.is_empty() {
-            self.answered.entry(names.clone()).or_default();
+            self.answered.insert(names.clone());
         }
     }
 
     pub(super) fn acknowledged(&mut self, names: &Names) {
-        if let Some(answered) = self.answered.get_mut(names) {
-            answered.acknowledged = true;
-        }
+        self.acknowledged.insert(names.clone());
     }
 
     /// BYE, in either direction.
     pub(super) fn ended(&mut self, names: &Names) {
-        if let Some(answered) = self.answered.get_mut(names) {
-            answered.ended = true;
-        }
+        self.ended.insert(names.clone());
     }
 
     pub(super) fn forget(&mut self, host: SocketAddr) {
         self.placed.retain(|(of, _), _| *of != host);
-        self.answered.retain(|(of, ..), _| *of != host);
+        self.answered.retain(|(of, ..)| *of != host);
     }
 
     pub(super) fn close(&self) -> Result<(), Broken> {
-        let left = |(_, answered): &(&Names, &Answered)| !answered.acknowledged || !answered.ended;
-        let Some(((host, _, _, tag), answered)) = self.answered.iter().find(left) else {
-            return Ok(());
-        };
-        let (host, tag) = (ladder::name(*host), String::from_utf8_lossy(tag));
-        let what = if answered.acknowledged {
-            "has no BYE"
-        } else {
-            "has no ACK"
-        };
-        Err((
-            Rule::ForksEnd,
-            format!("{host}: the 200 with tag {tag} {what}"),
-        ))
+        for (done, what) in [(&self.acknowledged, "ACK"), (&self.ended, "BYE")] {
+            if let Some((host, _, _, tag)) = self.answered.difference(done).next() {
+                let (host, tag) = (ladder::name(*host), String::from_utf8_lossy(tag));
+                let detail = format!("{host}: the 200 with tag {tag} has no {what}");
+                return Err((Rule::ForksEnd, detail));
+            }
+        }
+        Ok(())
     }
 }

@@ -233,6 +233,8 @@ impl Wire {
         if names.method == Method::Invite && names.to_tag.is_empty() {
             let placed = (names.call_id.clone(), names.from_tag.clone(), names.number);
             self.forks.placed(now, (host, names.branch.clone()), placed);
+        } else if names.method == Method::Cancel {
+            self.forks.cancelled(now, &(host, names.branch.clone()));
         } else if names.method == Method::Ack {
             self.forks.acknowledged(&dialog);
         } else if names.method == Method::Bye {
@@ -370,8 +372,9 @@ impl Wire {
 
     /// After a failure the same request may go out again as another transaction (RFC 3263 §4.3).
     fn sequence(&mut self, now: Now, host: SocketAddr, names: &Names) -> Result<(), Broken> {
-        if names.to_tag.is_empty() && names.method == Method::Bye {
-            // To a peer of RFC 2543 that answered without a tag: a dialog of its own.
+        let misled = self.misled.contains(&host);
+        if names.to_tag.is_empty() && (names.method == Method::Bye || misled) {
+            // To a peer that answered without a tag, or so it seemed: a dialog of its own.
             return Ok(());
         }
         let key = names.dialog(host, true);

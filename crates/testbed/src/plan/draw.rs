@@ -17,6 +17,8 @@ use crate::race::Race;
 const MEDIA: u8 = 20;
 /// How many runs have calls that outlast their session interval, in percent.
 const LONG: u8 = 6;
+/// The same where a run has hardly anything else.
+const OFTEN: u8 = 60;
 /// How many runs see somebody restart, in percent.
 const RESTARTS: u8 = 15;
 /// The longest that an agent may keep a call that is not long.
@@ -28,7 +30,9 @@ const INTERVALS: [u64; 3] = [180, 240, 360];
 
 impl RunPlan {
     pub(crate) fn draw(options: &Options, dice: &mut Dice) -> Self {
-        let long = options.allow(Behaviour::Long) && dice.chance(LONG);
+        let little_else = options.behaviours.len() <= 2;
+        let often = if little_else { OFTEN } else { LONG };
+        let long = options.allow(Behaviour::Long) && dice.chance(often);
         // In half of the long runs nothing happens but loss, so that every session is refreshed.
         let options = &if long && dice.chance(50) {
             options.undisturbed()
