@@ -17,7 +17,7 @@ use timebase::Now;
 
 use crate::host::Fact;
 use crate::ladder;
-use crate::plan::{GATEWAY, RunPlan};
+use crate::plan::{GATEWAY, ROUGH, RunPlan, SBC};
 use crate::store::Store;
 use ledger::{Ledger, Plans};
 use voice::Voice;
@@ -220,6 +220,8 @@ impl Inspector {
         if !self.sounds || at != GATEWAY {
             return;
         }
+        // What a caller was misled by is in what it says: an ACK for a dialog that is none.
+        let corrupted = corrupted || self.wire.misled(&[SBC, ROUGH]);
         match self.call_of(message) {
             Some(call) => call.voice.heard(now, message, corrupted),
             None => {

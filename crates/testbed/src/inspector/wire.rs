@@ -114,6 +114,11 @@ impl Wire {
         self.failures.insert(host, now);
     }
 
+    /// Whether one of these hosts heard something which nobody said.
+    pub(super) fn misled(&self, hosts: &[SocketAddr]) -> bool {
+        hosts.iter().any(|host| self.misled.contains(host))
+    }
+
     pub(super) fn garbled(&mut self, host: SocketAddr) {
         self.misled.insert(host);
     }
@@ -373,7 +378,9 @@ impl Wire {
     /// After a failure the same request may go out again as another transaction (RFC 3263 §4.3).
     fn sequence(&mut self, now: Now, host: SocketAddr, names: &Names) -> Result<(), Broken> {
         let misled = self.misled.contains(&host);
-        if names.to_tag.is_empty() && (names.method == Method::Bye || misled) {
+        let dialog = self.dialogs.get(&names.dialog(host, true));
+        let inside = dialog.is_some_and(|dialog| dialog.answered.is_some());
+        if names.to_tag.is_empty() && (inside || misled) {
             // To a peer that answered without a tag, or so it seemed: a dialog of its own.
             return Ok(());
         }
