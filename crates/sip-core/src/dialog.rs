@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use sip_message::{Builder, HeaderName, Message, Method, NameAddr, Uri};
 
+use crate::checkpoint::{CSEQ_GAP, DialogCheckpoint};
 use crate::flow::{Flow, Transport};
 
 /// The port of sip URIs that name none, RFC 3261 §19.1.2.
@@ -109,6 +110,48 @@ impl Dialog {
             remote_cseq: None,
         };
         Some(dialog.past_other_hosts().naming())
+    }
+
+    /// The dialog of a process that is gone, over another path and with our Contact on it.
+    pub(crate) fn restored(checkpoint: DialogCheckpoint, flow: Flow, contact: Bytes) -> Self {
+        Self {
+            call_id: checkpoint.call_id,
+            local_tag: checkpoint.local_tag,
+            remote_tag: checkpoint.remote_tag,
+            flow: flow.unconnected(),
+            contact,
+            local_party: checkpoint.local_party,
+            remote_party: checkpoint.remote_party,
+            remote_target: checkpoint.remote_target,
+            routes: checkpoint.routes,
+            // The next request has the number after it.
+            local_cseq: checkpoint.local_cseq.saturating_add(CSEQ_GAP - 1),
+            remote_cseq: checkpoint.remote_cseq,
+        }
+    }
+
+    /// The dialog as plain data.
+    pub(crate) fn checkpoint(
+        &self,
+        (allows_refer, allows_update): (bool, bool),
+    ) -> DialogCheckpoint {
+        DialogCheckpoint {
+            call_id: self.call_id.clone(),
+            local_tag: self.local_tag.clone(),
+            remote_tag: self.remote_tag.clone(),
+            local_party: self.local_party.clone(),
+            remote_party: self.remote_party.clone(),
+            remote_target: self.remote_target.clone(),
+            contact: self.contact.clone(),
+            routes: self.routes.clone(),
+            local_cseq: self.local_cseq,
+            remote_cseq: self.remote_cseq,
+            transport: self.flow.transport,
+            local: self.flow.local,
+            remote: self.flow.remote,
+            allows_refer,
+            allows_update,
+        }
     }
 
     /// The connection that the INVITE went over leads to the next hop only if that is the same host:

@@ -5,6 +5,7 @@
 
 mod advertise;
 mod answers;
+mod checkpoint;
 mod client;
 mod config;
 mod dialog;
@@ -25,6 +26,7 @@ mod trunks;
 mod vocabulary;
 
 pub use advertise::{Advertised, NotAnAddress, sent_by};
+pub use checkpoint::{DialogCheckpoint, Restore};
 pub use config::{Bounds, Credentials, DigestUser, EndpointConfig, TrunkRule, Unauthenticated};
 pub use digest::Algorithm;
 pub use ended::{Census, Counters, Ended};

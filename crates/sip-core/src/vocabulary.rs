@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sip_message::{Message, ParseError};
 
+use crate::checkpoint::Restore;
 use crate::config::{Credentials, EndpointConfig};
 use crate::ended::Ended;
 use crate::flow::{ConnectionId, Flow};
@@ -239,6 +240,8 @@ pub enum Input {
     },
     /// A new outgoing leg.
     Place(Box<Place>),
+    /// A leg in the dialog of a process that is gone.
+    Restore(Box<Restore>),
     /// An OPTIONS outside every dialog; [`Output::Pinged`] says what came of it.
     Ping(Ping),
     /// New rules; legs stay as they are.

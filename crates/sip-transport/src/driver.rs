@@ -246,6 +246,14 @@ impl Driver {
                 self.legs.insert(place.leg, events);
                 self.endpoint.handle_input(now, Input::Place(place));
             }
+            Request::Restore(restore, events) => {
+                self.legs.insert(restore.leg, events);
+                self.endpoint.handle_input(now, Input::Restore(restore));
+            }
+            Request::Checkpoint(leg, reply) => {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(self.endpoint.checkpoint(leg));
+            }
             Request::Command(leg, command) => self
                 .endpoint
                 .handle_input(now, Input::Command { leg, command }),

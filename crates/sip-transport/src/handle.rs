@@ -8,8 +8,8 @@ use crate::tap::Packet;
 use crate::tls::Tls;
 use bytes::Bytes;
 use sip_core::{
-    Census, Command, Counters, EndpointConfig, Flow, Invitation, LegEvent, LegId, Ping, PingId,
-    Place, Response, ServerName, Transport,
+    Census, Command, Counters, DialogCheckpoint, EndpointConfig, Flow, Invitation, LegEvent, LegId,
+    Ping, PingId, Place, Response, Restore, ServerName, Transport,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub enum SendError {
 #[derive(Debug)]
 pub(crate) enum Request {
     Place(Box<Place>, LegEvents),
+    Restore(Box<Restore>, LegEvents),
+    Checkpoint(LegId, oneshot::Sender<Option<DialogCheckpoint>>),
     Command(LegId, Command),
     Ping(Ping, oneshot::Sender<u16>),
     Reconfigure(Box<EndpointConfig>),
@@ -82,6 +84,30 @@ impl SipHandle {
             .send(Request::Place(Box::new(place), events))
             .await
             .map_err(|_| SendError::Closed)
+    }
+
+    /// Goes on in the dialog of a process that is gone; everything that happens to the leg goes to `events`.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn restore(&self, restore: Restore, events: LegEvents) -> Result<(), SendError> {
+        self.requests
+            .send(Request::Restore(Box::new(restore), events))
+            .await
+            .map_err(|_| SendError::Closed)
+    }
+
+    /// The dialog of a leg as plain data; none before its INVITE is answered and once it ends.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn checkpoint(&self, leg: LegId) -> Result<Option<DialogCheckpoint>, SendError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(Request::Checkpoint(leg, reply))
+            .await
+            .map_err(|_| SendError::Closed)?;
+        answer.await.map_err(|_| SendError::Closed)
     }
 
     /// Gives a command to a leg.

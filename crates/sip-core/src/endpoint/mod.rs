@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 use timebase::{Now, earliest};
 
+use crate::checkpoint::{DialogCheckpoint, Restore};
 use crate::config::EndpointConfig;
 use crate::ended::{Census, Counters, Ended};
 use crate::flow::ConnectionId;
@@ -80,6 +81,7 @@ impl Endpoint {
             } => self.refuse(now, &invitation, &refusal),
             Input::Command { leg, command } => self.command(now, leg, command),
             Input::Place(place) => self.place(now, *place),
+            Input::Restore(restore) => self.restore(now, *restore),
             Input::Ping(ping) => ping::send(now, &mut self.stack, &ping),
             Input::Reconfigure(config) => self.reconfigure(*config),
             Input::Drain(draining) => self.draining = draining,
@@ -188,6 +190,29 @@ impl Endpoint {
                 );
             }
         }
+    }
+
+    /// A leg of a process that is gone is not turned away for its number: its caller waits.
+    fn restore(&mut self, now: Now, restore: Restore) {
+        if self.legs.contains_key(&restore.leg)
+            || self.by_tag.contains_key(&restore.dialog.local_tag)
+        {
+            tracing::warn!(leg = restore.leg.0, "leg restored twice");
+            return self.stack.emit(
+                restore.leg,
+                LegEvent::Ended {
+                    why: Ended::Gone(481),
+                },
+            );
+        }
+        let leg = Leg::restore(&self.stack, restore);
+        self.add_leg(now, leg);
+    }
+
+    /// The dialog of a leg as plain data, while it stands.
+    #[must_use]
+    pub fn checkpoint(&self, leg: LegId) -> Option<DialogCheckpoint> {
+        self.legs.get(&leg)?.checkpoint()
     }
 
     fn reconfigure(&mut self, config: EndpointConfig) {

@@ -11,6 +11,7 @@ mod offers;
 mod refer;
 mod reliable;
 mod requests;
+mod restore;
 mod session;
 mod session_timer;
 mod uac;

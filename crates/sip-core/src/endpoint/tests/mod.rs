@@ -10,6 +10,7 @@ mod pings;
 mod property;
 mod refer;
 mod reliable;
+mod restore;
 mod return_uris;
 mod session_timer;
 mod torture;
