@@ -36,6 +36,10 @@ load:
 interop:
     tests/interop/run.sh
 
+# Processes killed and paused, stores away, disks full: the long form, or --short, or some by name (--list).
+faults *ARGS:
+    tests/faults/faults.py {{ARGS}}
+
 # 1,000 calls over a network that loses a fifth of the packets each way.
 loss:
     tests/faults/loss.sh

@@ -33,6 +33,8 @@ pub enum Input {
     HangUp,
     /// The call is handed back now, as when its agent is lost; the text says why.
     HandBack(&'static str),
+    /// Another process has the call: this one lets go of it.
+    TakenOver,
 }
 
 /// The store's answer.
@@ -51,6 +53,8 @@ pub enum StoreReply {
     Released,
     /// The completion is durable.
     Completed,
+    /// The transfer is another process's now: this one was taken for dead.
+    TakenOver,
     /// The store cannot be reached; the shell goes on trying what must not be lost.
     Unavailable,
 }

@@ -11,7 +11,7 @@ mod outcome;
 mod policy;
 pub mod transfer;
 
-pub use call::{Call, Facts, Phase, TRANSFER_HEADER};
+pub use call::{Call, Facts, Phase, Progress, Recovered, Stage, TRANSFER_HEADER};
 pub use io::{
     AgentPhase, AgentRequest, AgentSaid, Hop, Input, MediaRequest, MediaSaid, NotClaimed, Output,
     Record, StoreReply, StoreRequest, TransferProgress,

@@ -48,6 +48,9 @@ pub fn screen_offer(offer: &[u8], local: SocketAddr, codecs: &[Codec]) -> Result
     Ok(())
 }
 
+/// Above the versions that a call comes to.
+const RESTORED_VERSION: u64 = 1_000_000;
+
 /// One leg's descriptions.
 #[derive(Clone, Debug)]
 pub(crate) struct MediaLeg {
@@ -108,6 +111,14 @@ impl MediaLeg {
             wish: Direction::SendRecv,
             told: Direction::SendRecv,
         }
+    }
+
+    /// The leg of a process that is gone at another address: its descriptions are later ones of the
+    /// same session (RFC 3264 §8).
+    pub(crate) const fn restored(address: SocketAddr, session_id: u64, codecs: Vec<Codec>) -> Self {
+        let mut leg = Self::new(address, session_id, codecs);
+        leg.local.version = RESTORED_VERSION;
+        leg
     }
 
     /// Our answer to an offer, the first or a later one.

@@ -28,6 +28,10 @@ pub enum Outcome {
     BadAnswer,
     /// An operator ended it.
     HungUpByOperator,
+    /// Its process died; another one handed it back, or ended it.
+    NodeLost(HandedBack),
+    /// Another process took this one for dead, and has the call now.
+    TakenOver,
     /// The agent completed and the call was handed back, or it was tried.
     HandedBack(HandedBack),
 }
@@ -262,6 +266,8 @@ impl Outcome {
             Self::MediaTimeout => "media_timeout",
             Self::BadAnswer => "bad_answer",
             Self::HungUpByOperator => "operator_hangup",
+            Self::NodeLost(_) => "node_lost",
+            Self::TakenOver => "taken_over",
             Self::HandedBack(_) => "handed_back",
         }
     }
@@ -279,7 +285,7 @@ impl Outcome {
     /// The steps of the hand-back that ended the call.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
-        if let Self::HandedBack(handed) = self {
+        if let Self::HandedBack(handed) | Self::NodeLost(handed) = self {
             &handed.steps
         } else {
             &[]

@@ -97,7 +97,7 @@ impl SipHandle {
             .map_err(|_| SendError::Closed)
     }
 
-    /// The dialog of a leg as plain data; none before its INVITE is answered and once it ends.
+    /// The dialog of a leg as plain data; none before an INVITE of ours is answered and once it ends.
     ///
     /// # Errors
     /// When the driver has ended.

@@ -214,11 +214,16 @@ impl Database {
     }
 
     /// In portions, as sweeping is.
-    pub(crate) async fn take_over(&self, times: &Times) -> Result<TakenOver, Unavailable> {
+    pub(crate) async fn take_over(
+        &self,
+        others: bool,
+        times: &Times,
+    ) -> Result<TakenOver, Unavailable> {
         let mut all = TakenOver::default();
         loop {
             let work = Work::TakeOver {
                 owner: self.owner(),
+                others,
                 now: times.now(),
             };
             let Done::TakenOver(portion) = self.write(work).await? else {

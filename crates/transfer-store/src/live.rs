@@ -84,16 +84,17 @@ impl Store {
         }
     }
 
-    /// Takes over what dead processes had: earlier ones of this node's name, and, in a shared
-    /// database, nodes whose lease is over. Each call goes to exactly one taker. A transfer that was
-    /// claimed and has no checkpoint is completed, without output.
+    /// Takes over what dead processes had: earlier ones of this node's name, and, where `others`, nodes
+    /// whose lease is over. Each call goes to exactly one taker. A transfer that was claimed and has no
+    /// checkpoint is completed, without output. Whoever had no store for a while may not judge
+    /// others: they had none either.
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn take_over(&self) -> Result<TakenOver, Unavailable> {
+    pub async fn take_over(&self, others: bool) -> Result<TakenOver, Unavailable> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.take_over(self.times.now())),
-            Backend::Database(database) => database.take_over(&self.times).await,
+            Backend::Database(database) => database.take_over(others, &self.times).await,
         }
     }
 }

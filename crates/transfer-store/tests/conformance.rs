@@ -336,16 +336,16 @@ on_every_store! {
         let finished = claimed(&world.store, "finished").await;
         world.complete("finished", finished, Some("x")).await;
         world.hands.forward(Duration::from_secs(9));
-        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+        assert_eq!(world.store.take_over(true).await.unwrap(), TakenOver::default());
         world.store.join().await.unwrap();
-        let taken = world.store.take_over().await.unwrap();
+        let taken = world.store.take_over(true).await.unwrap();
         assert_eq!((taken.calls.len(), &taken.lost[..]), (0, &[world.read("lost").await][..]));
         assert_eq!((taken.lost[0].status, taken.lost[0].completed_at), (Status::Completed, Some(world.now())));
         assert_eq!(taken.lost[0].output, None);
         assert_eq!(world.complete("lost", lost, Some("ghost")).await, Completion::Stale);
         assert_eq!(world.read("waiting").await.status, Status::Active);
         assert_eq!(world.read("finished").await.output, Some(output("x")));
-        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+        assert_eq!(world.store.take_over(true).await.unwrap(), TakenOver::default());
     }
 
     async fn a_dead_processs_call_goes_to_the_next_with_what_was_stored_last(world) {
@@ -360,10 +360,10 @@ on_every_store! {
         assert!(!world.store.checkpoint(checkpoint("call-9", "t1", Fence(t1.0 + 1), "x")).await.unwrap());
         world.store.checkpoint(checkpoint("call-2", "t2", t2, "handed back")).await.unwrap();
         world.complete("t2", t2, Some("done")).await;
-        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+        assert_eq!(world.store.take_over(true).await.unwrap(), TakenOver::default());
 
         world.store.join().await.unwrap();
-        let mut taken = world.store.take_over().await.unwrap();
+        let mut taken = world.store.take_over(true).await.unwrap();
         taken.calls.sort_by(|a, b| a.checkpoint.call.cmp(&b.checkpoint.call));
         assert_eq!((taken.calls.len(), taken.lost.len()), (2, 0));
         let [first, second] = &taken.calls[..] else { panic!("{taken:?}") };
@@ -374,7 +374,7 @@ on_every_store! {
         assert!(first.checkpoint.fence > t1 && second.checkpoint.fence > t2);
         assert_eq!(world.complete("t1", t1, Some("ghost")).await, Completion::Stale);
         assert!(!world.store.checkpoint(checkpoint("call-1", "t1", t1, "ghost")).await.unwrap());
-        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+        assert_eq!(world.store.take_over(true).await.unwrap(), TakenOver::default());
         assert_eq!(world.complete("t1", first.checkpoint.fence, None).await, Completion::Written);
     }
 
@@ -386,7 +386,7 @@ on_every_store! {
         world.complete("t1", fence, None).await;
         world.store.record_call(record("call-1", "t1", "caller_hung_up", 3)).await.unwrap();
         world.store.join().await.unwrap();
-        assert_eq!(world.store.take_over().await.unwrap(), TakenOver::default());
+        assert_eq!(world.store.take_over(true).await.unwrap(), TakenOver::default());
         assert!(world.store.renew().await.unwrap());
     }
 

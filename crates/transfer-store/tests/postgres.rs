@@ -66,7 +66,7 @@ async fn nodes_share_what_is_stored_and_of_their_racing_claims_one_wins() {
     assert_eq!(wins, 40);
     let read = b.fetch(&account(), &"t0".into()).await.unwrap().unwrap();
     assert_eq!(read.registered, full_transfer("t0"));
-    assert_eq!(b.take_over().await.unwrap(), TakenOver::default());
+    assert_eq!(b.take_over(true).await.unwrap(), TakenOver::default());
 
     let other_key = StoreOptions {
         encryption_key: Some(EncryptionKey::new([8; 32])),
@@ -89,7 +89,11 @@ async fn a_node_that_slept_past_its_lease_writes_nothing_more() {
     assert!(sleeper.checkpoint(checkpoint(fence)).await.unwrap());
 
     let heirs = [node(&url, "b", LONG).await, node(&url, "c", LONG).await];
-    let (b, c) = tokio::join!(heirs[0].take_over(), heirs[1].take_over());
+    assert_eq!(
+        heirs[0].take_over(false).await.unwrap(),
+        TakenOver::default()
+    );
+    let (b, c) = tokio::join!(heirs[0].take_over(true), heirs[1].take_over(true));
     let mut calls = [b.unwrap(), c.unwrap()].map(|taken| (taken.calls, taken.lost));
     calls.sort_by_key(|(calls, _)| calls.len());
     assert_eq!(calls.each_ref().map(|(calls, _)| calls.len()), [0, 1]);
@@ -103,7 +107,7 @@ async fn a_node_that_slept_past_its_lease_writes_nothing_more() {
     assert_eq!(late.await.unwrap(), Completion::Stale);
     assert!(!sleeper.checkpoint(checkpoint(fence)).await.unwrap());
     assert_eq!(sleeper.claim(&account(), &next).await, Err(Unavailable));
-    assert_eq!(sleeper.take_over().await, Err(Unavailable));
+    assert_eq!(sleeper.take_over(true).await, Err(Unavailable));
     let record = CallRecord {
         call: "call-1".to_owned(),
         account: account(),

@@ -112,7 +112,7 @@ async fn everything_is_there_again_after_closing_and_opening() {
 
     let store = Store::open(&folder.url(), hands.options()).await.unwrap();
     store.join().await.unwrap();
-    let lost = store.take_over().await.unwrap().lost;
+    let lost = store.take_over(true).await.unwrap().lost;
     assert_eq!(lost.len(), 1);
     assert_eq!(lost[0].registered.id.as_str(), "ongoing");
     let read = store

@@ -100,7 +100,11 @@ impl Call {
                 *refusal = Response::new(487);
                 *outcome = Outcome::Cancelled;
             }
-            State::WithAgent(_) | State::HandingBack(_) | State::Ending { .. } | State::Ended => {}
+            State::WithAgent(_)
+            | State::HandingBack(_)
+            | State::Restoring(_)
+            | State::Ending { .. }
+            | State::Ended => {}
         }
     }
 
@@ -149,6 +153,7 @@ impl Call {
             // It came too late: its link closes again.
             State::Claiming { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::HandingBack(_)
             | State::Ending { .. }
             | State::Ended => self.outputs.push_back(Output::Agent(AgentRequest::Stop)),
@@ -164,6 +169,7 @@ impl Call {
             State::WithAgent(_) => self.agent_not_regained(now, why),
             State::Claiming { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::HandingBack(_)
             | State::Ending { .. }
             | State::Ended => {}
@@ -200,6 +206,7 @@ impl Call {
             State::WithAgent(_) => self.agent_not_regained(now, "refused by the agent".to_owned()),
             State::Claiming { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::HandingBack(_)
             | State::Ending { .. }
             | State::Ended => {}

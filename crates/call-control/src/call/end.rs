@@ -26,7 +26,7 @@ impl Call {
                 return self.finish_unanswered(now);
             }
             State::Ending { .. } | State::Ended => return,
-            State::WithAgent(_) | State::HandingBack(_) => {}
+            State::WithAgent(_) | State::HandingBack(_) | State::Restoring(_) => {}
         }
         if self.claim.as_ref().is_some_and(|claim| !claim.completed) {
             self.store_completion(None);
@@ -52,6 +52,7 @@ impl Call {
                 self.undo(now, sip_core::Response::new(480), Outcome::HungUpByOperator);
             }
             State::Undoing { .. }
+            | State::Restoring(_)
             | State::WithAgent(_)
             | State::HandingBack(_)
             | State::Ending { .. }

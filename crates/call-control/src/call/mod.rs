@@ -9,8 +9,10 @@ mod diary;
 mod end;
 mod hand_back;
 mod keys;
+mod media;
 mod negotiate;
 mod reasons;
+mod recover;
 mod talk;
 
 use std::collections::VecDeque;
@@ -23,16 +25,18 @@ use sip_core::{
 };
 use timebase::Now;
 
-use crate::io::{Input, MediaRequest, MediaSaid, Output, StoreReply, StoreRequest};
+use crate::io::{Input, MediaRequest, Output, StoreReply, StoreRequest};
 use crate::media_leg::MediaLeg;
 use crate::outcome::{Cause, Ender, Fragment, Outcome};
 use crate::policy::Policy;
 use crate::transfer::{Checkpoint, NewTransfer, Transfer, TransferId};
 use diary::Diary;
 use hand_back::{HandBack, ReferAnswer, Refused};
+use recover::{Recovery, Restoring};
 use talk::Talk;
 
 pub use reasons::TRANSFER_HEADER;
+pub use recover::{Progress, Recovered, Stage};
 
 /// What is known of a call when it arrives.
 #[derive(Clone, Debug)]
@@ -120,6 +124,10 @@ pub struct Call {
     owed_result: Option<Option<u16>>,
     /// Chains of hand-back begun; the agent gets the call back once.
     chains: u8,
+    /// Offers and answers inside the dialogs so far: each may have moved a target.
+    offers: u32,
+    /// It was begun by a process that is gone.
+    recovery: Recovery,
     diary: Diary,
     outputs: VecDeque<Output>,
 }
@@ -141,6 +149,8 @@ enum State {
     },
     WithAgent(Talk),
     HandingBack(HandBack),
+    /// Taken over from a process that is gone, on its way to be handed back.
+    Restoring(Restoring),
     Ending {
         outcome: Outcome,
         give_up: Now,
@@ -219,6 +229,8 @@ impl Call {
             agent_given_up: false,
             owed_result: None,
             chains: 0,
+            offers: 0,
+            recovery: Recovery::None,
             diary: Diary::new(now),
             outputs: VecDeque::from([Output::Store(first)]),
         }
@@ -235,6 +247,7 @@ impl Call {
             Input::Resolved(hops) => self.resolved(now, hops),
             Input::HangUp => self.finish(now, Outcome::HungUpByOperator, reasons::operator()),
             Input::HandBack(why) => self.hand_back_without_agent(now, why),
+            Input::TakenOver => self.taken_over(now),
         }
     }
 
@@ -247,6 +260,7 @@ impl Call {
             State::Undoing { give_up, .. } if *give_up <= now => self.undone(now),
             State::WithAgent(_) => self.talk_timeout(now),
             State::HandingBack(_) => self.hand_back_timeout(now),
+            State::Restoring(_) => self.restoring_timeout(now),
             State::Ending { give_up, .. } if *give_up <= now => self.end(now),
             State::Claiming { .. }
             | State::Answering { .. }
@@ -271,6 +285,7 @@ impl Call {
             | State::Ending { give_up, .. } => Some(*give_up),
             State::WithAgent(talk) => talk.deadline(),
             State::HandingBack(hand_back) => hand_back.deadline(),
+            State::Restoring(restoring) => Some(restoring.give_up),
         }
     }
 
@@ -288,13 +303,14 @@ impl Call {
             State::Answering { .. } | State::Undoing { .. } => Phase::Answering,
             State::WithAgent(_) => Phase::WithAgent,
             State::HandingBack(hand_back) if hand_back.is_bridged() => Phase::Bridged,
-            State::HandingBack(_) => Phase::HandingBack,
+            State::HandingBack(_) | State::Restoring(_) => Phase::HandingBack,
             State::Ending { .. } => Phase::Ending,
             State::Ended => Phase::Ended,
         }
     }
 
     fn caller_event(&mut self, now: Now, event: LegEvent) {
+        self.count_offers(&event);
         match event {
             LegEvent::Confirmed { answer } => self.caller_confirmed(now, answer),
             LegEvent::Cancelled { reasons } => {
@@ -304,6 +320,7 @@ impl Call {
             LegEvent::NoPrack => self.undo(now, Response::new(504), Outcome::Refused(504)),
             LegEvent::Reoffered { sdp } => self.reoffered(now, Side::Caller, sdp),
             LegEvent::OfferAnswered { sdp } => self.offer_answered(now, Side::Caller, sdp),
+            LegEvent::OfferRefused { .. } if self.is_restoring() => self.restored(now, false),
             LegEvent::OfferRefused { status } => self.crossing_refused(Side::Caller, status),
             LegEvent::ReofferCancelled => self.asker_cancelled(Side::Caller),
             LegEvent::AllowsRefer(allowed) => self.caller.allow_refer = allowed,
@@ -353,6 +370,7 @@ impl Call {
         if self.target.as_ref().is_none_or(|target| target.id != leg) {
             return self.end_if_done(now);
         }
+        self.count_offers(&event);
         match event {
             LegEvent::Progress { status, sdp } => {
                 self.diary.note(now, format!("target {status}"));
@@ -405,6 +423,7 @@ impl Call {
             StoreReply::NotClaimed(why) => self.not_claimed(now, why),
             StoreReply::Released => self.undone(now),
             StoreReply::Completed => self.stored(now),
+            StoreReply::TakenOver => self.taken_over(now),
             StoreReply::Unavailable => self.store_unavailable(now),
         }
     }
@@ -413,40 +432,9 @@ impl Call {
         match &self.state {
             State::Claiming { .. } => self.claim_failed(now),
             State::Undoing { .. } => self.undone(now),
-            State::WithAgent(_) | State::HandingBack(_) => self.stored(now),
+            State::WithAgent(_) | State::HandingBack(_) | State::Restoring(_) => self.stored(now),
             State::Ending { .. } => self.end_if_done(now),
             State::Answering { .. } | State::Ended => {}
-        }
-    }
-
-    fn media_said(&mut self, now: Now, said: MediaSaid) {
-        match said {
-            MediaSaid::Opened {
-                side: Side::Caller,
-                address,
-            } => {
-                let codecs = self.facts.codecs.clone();
-                self.caller.media = Some(MediaLeg::new(address, self.facts.session_id, codecs));
-                self.offer_early();
-                self.answer_when_ready(now);
-            }
-            MediaSaid::NoPort { side: Side::Caller } => {
-                let refusal = Response::new(503).with_header("Retry-After", "1");
-                self.undo(now, refusal, Outcome::Refused(503));
-            }
-            MediaSaid::Opened {
-                side: Side::Target,
-                address,
-            } => self.target_port(now, address),
-            MediaSaid::NoPort { side: Side::Target } => self.no_target_port(now),
-            MediaSaid::Drained => self.drained(now),
-            MediaSaid::Pressed {
-                side,
-                key,
-                duration_ms,
-            } => self.key_pressed(side, key, duration_ms),
-            MediaSaid::Silent { side } => self.media_silent(now, side),
-            MediaSaid::Heard(still) => self.heard(now, still),
         }
     }
 
@@ -457,6 +445,7 @@ impl Call {
         match &self.state {
             State::HandingBack(_) => self.caller_hung_up_in_hand_back(now, reasons),
             State::WithAgent(_) => self.finish(now, Outcome::CallerHungUp, Vec::new()),
+            State::Restoring(_) => self.restoring_ended(now),
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
@@ -483,6 +472,7 @@ impl Call {
                 self.finish(now, outcome, Vec::new());
             }
             State::HandingBack(_) => self.caller_ended_in_hand_back(now, why),
+            State::Restoring(_) => self.restoring_ended(now),
             State::Undoing { .. } | State::Ended => {}
             State::Ending { .. } => self.end_if_done(now),
         }

@@ -52,6 +52,12 @@ impl Call {
             (State::Answering { .. }, Side::Caller, false) => {
                 self.undo(now, Response::new(488), Outcome::Refused(488));
             }
+            (State::Restoring(_), Side::Caller, usable) => {
+                if usable {
+                    self.connect_media(now, side);
+                }
+                self.restored(now, usable);
+            }
             (_, _, true) => self.connect_media(now, side),
             (_, Side::Caller, false) => {
                 self.finish(now, Outcome::BadAnswer, reasons::bad_answer());
@@ -66,6 +72,7 @@ impl Call {
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::WithAgent(_)
             | State::Ending { .. }
             | State::Ended => false,
@@ -104,6 +111,7 @@ impl Call {
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::WithAgent(_)
             | State::Ending { .. }
             | State::Ended => false,

@@ -58,6 +58,14 @@ pub(super) fn leg_lost(why: Ended) -> Vec<Header> {
     }
 }
 
+/// Of a BYE to a caller whose process is gone, where nothing better could be done.
+pub(super) fn node_lost() -> Vec<Header> {
+    crossing(&[
+        ReasonValue::sip(500, "node lost"),
+        ReasonValue::q850(41, "Temporary failure"),
+    ])
+}
+
 /// Of a BYE that an operator asked for.
 pub(super) fn operator() -> Vec<Header> {
     crossing(&[ReasonValue::q850(31, "ended by operator")])

@@ -159,6 +159,7 @@ impl Call {
                 State::Claiming { .. }
                 | State::Answering { .. }
                 | State::Undoing { .. }
+                | State::Restoring(_)
                 | State::HandingBack(_)
                 | State::Ending { .. }
                 | State::Ended,
@@ -229,6 +230,10 @@ impl Call {
                 self.hand_back_when_ready(now);
             }
             State::Ending { .. } => self.end_if_done(now),
+            State::Restoring(restoring) => {
+                restoring.stored = true;
+                self.hand_back_restored(now);
+            }
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
@@ -357,7 +362,7 @@ impl Call {
         }
     }
 
-    fn output_without_agent(
+    pub(super) fn output_without_agent(
         &self,
         transfer_type: TransferType,
         failure: Option<String>,
@@ -398,6 +403,7 @@ impl Call {
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::HandingBack(_)
             | State::Ending { .. }
             | State::Ended => {}

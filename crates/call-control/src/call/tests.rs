@@ -5,6 +5,7 @@ mod chain;
 mod crossing;
 mod handing_back;
 mod keys;
+mod recovery;
 mod return_uris;
 mod sessions;
 mod talking;

@@ -101,6 +101,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
 async fn figures(State(admin): State<Admin>) -> Response {
     let media = admin.shared.media.census();
     gauge("handback_calls", admin.shared.live.len());
+    gauge("handback_store_backlog", admin.shared.backlog.len());
     gauge("handback_media_sessions", media.sessions);
     gauge("handback_media_ports_in_use", media.ports_in_use);
     if let Some(sip) = admin.shared.sip.get()

@@ -12,6 +12,7 @@ use timebase::Now;
 use tokio::sync::{mpsc, watch};
 
 use super::call_task::{CallTask, Mailbox};
+use super::checkpoint::Base;
 use super::directory::advertised;
 use super::directory::{Trunk, TrunkSlot};
 use super::families;
@@ -21,8 +22,8 @@ use super::outward::Outward;
 use super::shared::{Rules, Shared};
 
 /// Events of its legs that may wait for a call; more than any call has in one round trip.
-const LEG_EVENTS: usize = 64;
-const ORDERS: usize = 4;
+pub(super) const LEG_EVENTS: usize = 64;
+pub(super) const ORDERS: usize = 4;
 
 /// The gate of a gateway.
 pub(super) fn gate(shared: Arc<Shared>) -> Gate {
@@ -120,6 +121,7 @@ fn start(
     let limit = usize::try_from(rules.config.limits.calls).unwrap_or(usize::MAX);
     let agent = identity::agent_facts(invitation, &snapshots.borrow());
     let handle = CallHandle::new(orders_in, snapshot, agent.token.clone());
+    let base = Base::of(&facts, &handle.snapshot());
     if !shared.live.admit(call_id, handle, limit) {
         return None;
     }
@@ -133,7 +135,8 @@ fn start(
         orders,
     };
     let task = CallTask::new(Arc::clone(shared), Arc::clone(trunk), sip, call, mailbox)
-        .toward(families::caller(invitation));
+        .toward(families::caller(invitation))
+        .keeping(base);
     tokio::spawn(task.run(agent, snapshots, slot));
     Some(leg_events)
 }

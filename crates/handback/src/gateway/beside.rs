@@ -26,6 +26,7 @@ impl Beside {
         match order {
             Order::HangUp => Input::HangUp,
             Order::HandBack(why) => Input::HandBack(why),
+            Order::TakenOver => Input::TakenOver,
             Order::AgentHangUp => Input::Agent(AgentSaid::HungUp),
             Order::Complete { output, answer } => {
                 self.waiting = Some(answer);

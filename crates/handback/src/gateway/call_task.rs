@@ -2,6 +2,7 @@
 //! to the planes. It decides nothing.
 
 mod agent;
+mod keeping;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::families::Target;
 use super::live_calls::{Order, Snapshot, phase_name};
 use super::shared::Shared;
 use super::{agent_words, dial, identity, media_figures, media_words, record, store_writes};
+use keeping::Keeping;
 
 const MEDIA_EVENTS: usize = 256;
 /// A caller who is heard sends packets within this.
@@ -53,6 +55,7 @@ pub(super) struct CallTask {
     beside: Beside,
     lookups: JoinSet<Found>,
     arrived_at: timebase::UnixMillis,
+    keeping: Keeping,
     /// The last leg that was placed, and where.
     placed: Option<(LegId, Flow)>,
 }
@@ -123,6 +126,7 @@ impl CallTask {
             beside: Beside::default(),
             lookups,
             arrived_at: timebase::wall_now(),
+            keeping: Keeping::default(),
             placed: None,
         }
     }
@@ -163,8 +167,10 @@ impl CallTask {
         self.perform_outputs(&mut facts).await;
         while !self.call.is_ended() {
             self.step().await;
+            self.keep_ahead(&facts).await;
             self.perform_outputs(&mut facts).await;
             self.beside.transcript.write(&self.shared.store, &facts);
+            self.keep(&facts);
             let phase = phase_name(self.call.phase());
             snapshots.send_if_modified(|snapshot| {
                 let changed = snapshot.phase != phase;
@@ -197,6 +203,7 @@ impl CallTask {
                 }
             }
             Some(Ok(found)) = self.lookups.join_next() => self.found(found).await,
+            Some(Ok(kept)) = self.keeping.writes.join_next() => self.kept(kept),
             Some(event) = self.media.events.recv() => self.media_event(event),
             Some(order) = self.mailbox.orders.recv() => {
                 let input = self.beside.ordered(order);
@@ -325,8 +332,7 @@ impl CallTask {
         figures.as_ref().into_iter().for_each(media_figures::record);
         let media = figures.as_ref().and_then(media_figures::shown);
         let kept = record::kept(record, facts, &self.trunk.name, self.arrived_at, media);
-        let store = self.shared.store.clone();
-        tokio::spawn(record::keep(store, kept).in_current_span());
+        self.record(kept);
     }
 
     fn resolve(&mut self, uri: bytes::Bytes) {
@@ -357,11 +363,13 @@ impl CallTask {
     }
 
     fn store_request(&mut self, facts: &CallFacts, request: StoreRequest) {
-        let store = self.shared.store.clone();
+        let shared = Arc::clone(&self.shared);
         let (account, transfer) = (facts.account.clone(), facts.transfer.clone());
-        let write = store_writes::perform(store, account, transfer, request);
-        self.lookups
-            .spawn(async move { Found::Store(write.await) }.in_current_span());
+        let write = async move {
+            let to = (&shared.store, &shared.backlog);
+            Found::Store(store_writes::perform(to, account, transfer, request).await)
+        };
+        self.lookups.spawn(write.in_current_span());
     }
 
     fn media_command(&self, command: MediaCommand) {

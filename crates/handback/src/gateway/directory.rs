@@ -99,6 +99,12 @@ impl Trunk {
         self.calls.load(Ordering::Acquire)
     }
 
+    /// Takes a place for a call that stands already, whether there is one or not.
+    pub(super) fn take_place(&self) -> TrunkSlot {
+        self.calls.fetch_add(1, Ordering::AcqRel);
+        TrunkSlot(Arc::clone(&self.calls))
+    }
+
     /// Takes a place among the trunk's calls, if there is one.
     pub(super) fn admit(&self) -> Option<TrunkSlot> {
         let counted = self
@@ -157,6 +163,22 @@ impl Directory {
 
     pub(super) fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
         self.trunks.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// An account's trunk by its name; should there be none, another one of the account.
+    pub(super) fn find(&self, account: &AccountId, name: &str) -> Option<(TrunkId, Arc<Trunk>)> {
+        let of_account = |trunk: &&Arc<Trunk>| trunk.policy.account == *account;
+        let named = self
+            .trunks
+            .iter()
+            .filter(of_account)
+            .find(|trunk| trunk.name == name);
+        let trunk = named.or_else(|| self.trunks.iter().find(of_account))?;
+        let index = self
+            .trunks
+            .iter()
+            .position(|other| Arc::ptr_eq(other, trunk))?;
+        Some((TrunkId(u32::try_from(index).ok()?), Arc::clone(trunk)))
     }
 
     /// All trunks, in their order.

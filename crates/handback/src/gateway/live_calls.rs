@@ -24,6 +24,8 @@ pub enum Order {
     HangUp,
     /// Hand the call back as if its agent were lost.
     HandBack(&'static str),
+    /// Another process has the call.
+    TakenOver,
     /// The agent is done, without a result.
     AgentHangUp,
     /// The agent's result.

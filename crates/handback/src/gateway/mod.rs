@@ -3,8 +3,10 @@
 mod admin;
 mod admission;
 mod agent_words;
+mod backlog;
 mod beside;
 mod call_task;
+mod checkpoint;
 mod dial;
 mod directory;
 mod families;
@@ -20,6 +22,7 @@ mod media_words;
 mod node;
 mod outward;
 mod record;
+mod recover;
 mod shared;
 mod store_writes;
 mod told;
@@ -43,9 +46,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use transfer_api::{ApiState, NodeOrder, OwnAddresses};
-use transfer_store::{EncryptionKey, Store, StoreError, StoreOptions};
+use transfer_store::{EncryptionKey, Store, StoreError, StoreOptions, TakenOver};
 
 use crate::config::{Config, Protocol};
+use backlog::Backlog;
 use directory::{Directory, DirectoryError, advertised, endpoint_config};
 use ladders::Ladders;
 pub use live_calls::{CallHandle, LiveCalls, Order, Snapshot};
@@ -54,6 +58,8 @@ use trunk_health::TrunkHealth;
 
 /// How long calls that are handed back or hung up at the end of a drain may take for it.
 const LAST_CALLS: Duration = Duration::from_secs(10);
+/// How long writes that wait for the store are waited for at the end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +115,7 @@ pub struct Gateway {
 pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let clock = Clock::start();
     let directory = Directory::new(&config, None)?;
-    let store = open_store(&config).await?;
+    let (store, taken) = open_store(&config).await?;
     let media = MediaPlane::start(media_config(&config), clock).map_err(StartError::Media)?;
     let tls = config.sip.tls.usable()?;
     let locator = Locator::new(&config.sip.nameservers).map_err(StartError::Resolver)?;
@@ -137,6 +143,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         media,
         live: LiveCalls::default(),
         ladders: Ladders::default(),
+        backlog: Backlog::default(),
         trunk_health: TrunkHealth::default(),
         rules: rules_now,
         draining: draining_now,
@@ -151,7 +158,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let (api_address, admin_address) = (local_address(&api)?, local_address(&admin)?);
     let api_router = hook_api::beside(state, &shared);
     let (admin_router, orders) = admin::router(&shared);
-    let mut servers = tasks(&shared, &rules);
+    let mut servers = tasks(&shared, &rules, taken);
     servers.push(tokio::spawn(http::serve(api, api_router)));
     servers.push(tokio::spawn(http::serve(admin, admin_router)));
     Ok(Gateway {
@@ -168,10 +175,14 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
 }
 
 /// What runs beside the calls.
-fn tasks(shared: &Arc<Shared>, rules: &watch::Sender<Arc<Rules>>) -> Vec<JoinHandle<()>> {
+fn tasks(
+    shared: &Arc<Shared>,
+    rules: &watch::Sender<Arc<Rules>>,
+    taken: TakenOver,
+) -> Vec<JoinHandle<()>> {
     vec![
         tokio::spawn(ladders::keep(Arc::clone(shared))),
-        tokio::spawn(node::tend(Arc::clone(shared))),
+        tokio::spawn(node::tend(Arc::clone(shared), taken)),
         tokio::spawn(trunk_health::watch(Arc::clone(shared), rules.subscribe())),
     ]
 }
@@ -308,6 +319,17 @@ impl Gateway {
         true
     }
 
+    async fn writes_end_within(&self, limit: Duration) {
+        let until = tokio::time::Instant::now() + limit;
+        while self.shared.backlog.len() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let lost = self.shared.backlog.len();
+        if lost > 0 {
+            tracing::error!(lost, "the store did not come back for these writes");
+        }
+    }
+
     /// Ends the gateway: live calls are hung up, listeners close, the store is flushed.
     pub async fn shutdown(self) {
         self.draining.send_replace(true);
@@ -315,6 +337,7 @@ impl Gateway {
             let _ = call.order(Order::HangUp);
         }
         self.calls_end_within(LAST_CALLS).await;
+        self.writes_end_within(LAST_WRITES).await;
         self.sip.shutdown().await;
         for server in &self.servers {
             server.abort();
@@ -323,7 +346,7 @@ impl Gateway {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Store, StartError> {
+async fn open_store(config: &Config) -> Result<(Store, TakenOver), StartError> {
     let encryption_key = match &config.store.encryption_key {
         None => None,
         Some(key) => {
@@ -340,8 +363,8 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
         ..StoreOptions::default()
     };
     let store = Store::open(&config.store.url, options).await?;
-    node::join(&store).await;
-    Ok(store)
+    let taken = node::join(&store).await;
+    Ok((store, taken))
 }
 
 fn media_config(config: &Config) -> MediaConfig {

@@ -12,12 +12,10 @@ use tokio::sync::watch;
 use transfer_api::{CallMedia, whole_milliseconds};
 use transfer_store::{CallRecord, Store};
 
-/// Between two tries to keep a record.
-const PAUSE: Duration = Duration::from_secs(5);
+use super::backlog::{Backlog, Write};
+
 /// How long the end of the media may take.
 const MEDIA_END_WITHIN: Duration = Duration::from_millis(200);
-/// Tries to keep a record.
-const TRIES: u32 = 720;
 
 /// The log line and the figures of a call that is over.
 pub(super) fn call_ended(record: &Record) {
@@ -156,13 +154,11 @@ pub(super) async fn last_figures(
     Some(last)
 }
 
-/// Keeps a record, also when the store is away for a while.
-pub(super) async fn keep(store: Store, record: CallRecord) {
-    for _ in 0..TRIES {
-        if store.record_call(record.clone()).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(PAUSE).await;
+/// Keeps a record; behind what waits for the store when that is away.
+pub(super) async fn keep((store, backlog): (&Store, &Backlog), record: CallRecord) {
+    if backlog.has(&record.account, &record.transfer)
+        || store.record_call(record.clone()).await.is_err()
+    {
+        backlog.add(Write::Record(Box::new(record)));
     }
-    tracing::error!("the record of a call was given up: the store was not available for an hour");
 }

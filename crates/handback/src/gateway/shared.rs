@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use transfer_api::OwnAddresses;
 use transfer_store::Store;
 
+use super::backlog::Backlog;
 use super::dial::{Dialler, Guard};
 use super::directory::{Directory, Trunk};
 use super::ladders::Ladders;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) media: MediaPlane,
     pub(super) live: LiveCalls,
     pub(super) ladders: Ladders,
+    pub(super) backlog: Backlog,
     pub(super) trunk_health: TrunkHealth,
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) draining: watch::Receiver<bool>,

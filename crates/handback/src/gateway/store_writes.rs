@@ -1,40 +1,36 @@
-//! A call's requests to the store. What must not be lost is tried again behind the call's back.
-
-use std::time::Duration;
+//! A call's requests to the store. What must not be lost waits in the backlog when the store is away.
 
 use call_control::transfer::{AccountId, TransferId};
 use call_control::{NotClaimed, StoreReply, StoreRequest};
-use tracing::Instrument;
-use transfer_store::{Claim, Fence, RegisterError, Store, Unavailable};
+use transfer_store::{Claim, Completion, Fence, RegisterError, Store, Unavailable};
 
-/// Between two tries of a write that failed.
-const PAUSE: Duration = Duration::from_secs(2);
-/// Tries of such a write: an hour of them.
-const TRIES: u32 = 1800;
+use super::backlog::{Backlog, Write};
 
 pub(super) async fn perform(
-    store: Store,
+    (store, backlog): (&Store, &Backlog),
     account: AccountId,
     transfer: TransferId,
     request: StoreRequest,
 ) -> StoreReply {
     match request {
-        StoreRequest::Claim => claim(&store, &account, &transfer).await,
+        StoreRequest::Claim => claim(store, &account, &transfer).await,
         StoreRequest::Bring(new) => match store.register(*new).await {
-            Ok(_) => claim(&store, &account, &transfer).await,
+            Ok(_) => claim(store, &account, &transfer).await,
             Err(RegisterError::Duplicate) => StoreReply::NotClaimed(NotClaimed::Ongoing),
             Err(RegisterError::Unavailable) => StoreReply::Unavailable,
         },
         StoreRequest::Release { .. } | StoreRequest::Complete { .. } => {
-            match write(&store, &account, &transfer, &request).await {
-                Ok(reply) => reply,
-                Err(Unavailable) => {
-                    tracing::warn!("the store is not available; the write is tried again");
-                    let again = try_again(store, account, transfer, request);
-                    tokio::spawn(again.in_current_span());
-                    StoreReply::Unavailable
-                }
-            }
+            let behind = backlog.has(&account, &transfer);
+            let written = if behind {
+                Err(Unavailable)
+            } else {
+                write(store, &account, &transfer, &request).await
+            };
+            written.unwrap_or_else(|Unavailable| {
+                tracing::warn!("the store is not available; the write waits for it");
+                later(backlog, account, transfer, request);
+                StoreReply::Unavailable
+            })
         }
     }
 }
@@ -65,21 +61,29 @@ async fn write(
         }
         StoreRequest::Complete { fence, output } => {
             let output = output.as_deref().cloned();
-            store
-                .complete(account, transfer, Fence(*fence), output)
-                .await?;
-            Ok(StoreReply::Completed)
+            let completed = store.complete(account, transfer, Fence(*fence), output);
+            Ok(match completed.await? {
+                Completion::Written | Completion::Closed => StoreReply::Completed,
+                Completion::Stale => StoreReply::TakenOver,
+            })
         }
         StoreRequest::Claim | StoreRequest::Bring(_) => Ok(StoreReply::Unavailable),
     }
 }
 
-async fn try_again(store: Store, account: AccountId, transfer: TransferId, request: StoreRequest) {
-    for _ in 0..TRIES {
-        tokio::time::sleep(PAUSE).await;
-        if write(&store, &account, &transfer, &request).await.is_ok() {
-            return tracing::info!("the store has the write now");
-        }
+fn later(backlog: &Backlog, account: AccountId, transfer: TransferId, request: StoreRequest) {
+    match request {
+        StoreRequest::Release { fence } => backlog.add(Write::Release {
+            account,
+            transfer,
+            fence: Fence(fence),
+        }),
+        StoreRequest::Complete { fence, output } => backlog.add(Write::Complete {
+            account,
+            transfer,
+            fence: Fence(fence),
+            output: output.map(|output| *output),
+        }),
+        StoreRequest::Claim | StoreRequest::Bring(_) => {}
     }
-    tracing::error!("a write was given up: the store was not available for an hour");
 }

@@ -54,13 +54,14 @@ impl Leg {
         }
     }
 
-    /// The dialog as plain data, once the INVITE is answered and while nobody has hung up.
+    /// The dialog as plain data while nobody has hung up; of an INVITE that came, also before its answer,
+    /// so that it can be kept before the answer leaves.
     pub(crate) fn checkpoint(&self) -> Option<DialogCheckpoint> {
-        let Phase::Up(up) = &self.phase else {
-            return None;
+        let dialog = match &self.phase {
+            Phase::Arriving(arriving) => &arriving.session.dialog,
+            Phase::Up(up) if matches!(up.life, Life::Standing) => &up.session.dialog,
+            Phase::Up(_) | Phase::Calling(_) | Phase::Ended(_) => return None,
         };
-        let stands = matches!(up.life, Life::Standing);
-        let allows = (self.allows_refer, self.allows_update);
-        stands.then(|| up.session.dialog.checkpoint(allows))
+        Some(dialog.checkpoint((self.allows_refer, self.allows_update)))
     }
 }

@@ -412,6 +412,7 @@ const fn reply_name(reply: &StoreReply) -> &'static str {
         StoreReply::NotClaimed(_) => "not to be had",
         StoreReply::Released => "ACTIVE again",
         StoreReply::Completed => "COMPLETED",
+        StoreReply::TakenOver => "taken over",
         StoreReply::Unavailable => "not available",
     }
 }

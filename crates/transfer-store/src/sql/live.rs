@@ -88,6 +88,7 @@ async fn bury(db: &mut Db<'_>, own: &str, now: UnixMillis) -> Result<u64, sqlx::
 pub(super) async fn take_over(
     db: &mut Db<'_>,
     owner: &Owner,
+    others: bool,
     own: UnixMillis,
     key: &EncryptionKey,
 ) -> Result<TakenOver, WorkError> {
@@ -100,7 +101,7 @@ pub(super) async fn take_over(
     if alive.is_none() {
         return Err(WorkError::Outlived);
     }
-    if bury(db, &owner.node, now).await? > 0 {
+    if others && bury(db, &owner.node, now).await? > 0 {
         tracing::warn!("the lease of another node is over: its calls are taken over");
     }
     let orphans = Statement::new(statements::ORPHANS)

@@ -127,6 +127,7 @@ pub(super) const CHECKPOINT: &str = "
     SELECT $1, $2, $3, $4, $5, $6, $7
     WHERE EXISTS (SELECT 1 FROM transfer WHERE account = $2 AND id = $3 AND fence = $8)
           AND ($5 = 0 OR EXISTS (SELECT 1 FROM node WHERE name = $4 AND epoch = $5))
+          AND NOT EXISTS (SELECT 1 FROM call_record WHERE call = $1)
     ON CONFLICT (call) DO UPDATE SET stored_at = $6, state = $7
     WHERE live_call.node = $4 AND live_call.epoch = $5";
 

@@ -51,6 +51,8 @@ pub(crate) enum Work {
     },
     TakeOver {
         owner: Owner,
+        /// Nodes whose lease is over, too.
+        others: bool,
         now: UnixMillis,
     },
     Sweep {
@@ -162,8 +164,8 @@ impl Work {
                 let stored = live::checkpoint(db, checkpoint, owner, *now).await?;
                 Ok(Done::Checkpointed(stored))
             }
-            Self::TakeOver { owner, now } => {
-                let taken = live::take_over(db, owner, *now, key).await?;
+            Self::TakeOver { owner, others, now } => {
+                let taken = live::take_over(db, owner, *others, *now, key).await?;
                 Ok(Done::TakenOver(taken))
             }
             Self::Sweep { now, horizon } => sweep(db, *now, *horizon).await.map(Done::Swept),

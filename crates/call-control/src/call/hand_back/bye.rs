@@ -19,11 +19,15 @@ impl Call {
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::WithAgent(_)
             | State::Ending { .. }
             | State::Ended => None,
         };
-        let mut headers = failure.map_or_else(reasons::completed, reasons::return_failed);
+        let mut headers = match failure {
+            Some(status) => reasons::return_failed(status),
+            None => self.recovery.reasons().unwrap_or_else(reasons::completed),
+        };
         headers.push(self.transfer_header());
         let (of_context, context) = self.context_headers(&self.facts.on_bye);
         headers.extend(of_context);

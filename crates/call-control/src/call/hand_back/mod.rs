@@ -19,7 +19,7 @@ use super::crossing::Bridge;
 use super::talk::Talk;
 use super::{Call, State, reasons};
 use crate::io::{AgentPhase, AgentRequest, MediaRequest, Output, TransferProgress};
-use crate::outcome::{Cause, HandedBack, Outcome, Step, StepResult};
+use crate::outcome::{Cause, HandedBack, Step, StepResult};
 use crate::policy::Fallback;
 use crate::transfer::ReturnType;
 use invite::Dialing;
@@ -74,6 +74,22 @@ impl HandBack {
             steps: Vec::new(),
             step,
         }
+    }
+
+    /// Whether a REFER of ours may have reached the peer.
+    pub(super) const fn is_referred(&self) -> bool {
+        matches!(
+            self.step,
+            StepState::Referring(_) | StepState::Referred { .. }
+        )
+    }
+
+    /// A REFER of a process that is gone may be accepted: nobody will tell what came of it.
+    pub(super) fn accepted_before(mut self) -> Self {
+        let mut step = Step::new(ReturnType::Refer);
+        step.result = StepResult::AcceptedUnknown;
+        self.steps.push(step);
+        self
     }
 
     /// Whether our BYE is on its way.
@@ -155,7 +171,7 @@ impl Call {
         self.next_step(now);
     }
 
-    fn return_type(&self) -> ReturnType {
+    pub(super) fn return_type(&self) -> ReturnType {
         let own = self.claim.as_ref().and_then(|claim| {
             claim
                 .transfer
@@ -168,7 +184,7 @@ impl Call {
     }
 
     /// The stored return URI, byte for byte; a telephone number as the SIP URI that the trunk calls it by.
-    fn return_uri(&self) -> Option<Bytes> {
+    pub(super) fn return_uri(&self) -> Option<Bytes> {
         let sip = self.claim.as_ref()?.transfer.registered.sip.as_ref()?;
         let uri = sip.return_uri.as_ref()?.as_bytes();
         if !uri
@@ -235,7 +251,7 @@ impl Call {
     }
 
     /// Takes the next entry of the plan that has not been tried and can be.
-    fn next_step(&mut self, now: Now) {
+    pub(super) fn next_step(&mut self, now: Now) {
         if self.caller.hung_up || self.caller.over {
             return self.handed_back(now, Vec::new());
         }
@@ -298,6 +314,7 @@ impl Call {
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::WithAgent(_)
             | State::Ending { .. }
             | State::Ended => None,
@@ -332,10 +349,11 @@ impl Call {
     }
 
     /// The chain is at its end: the record, and BYE to whoever is still there.
-    fn handed_back(&mut self, now: Now, headers: Vec<Header>) {
+    pub(super) fn handed_back(&mut self, now: Now, headers: Vec<Header>) {
         if let State::HandingBack(hand_back) = &mut self.state {
             let steps = std::mem::take(&mut hand_back.steps);
-            self.finish(now, Outcome::HandedBack(HandedBack { steps }), headers);
+            let outcome = self.handed_back_as(HandedBack { steps });
+            self.finish(now, outcome, headers);
         }
     }
 

@@ -100,6 +100,7 @@ impl Call {
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::WithAgent(_)
             | State::Ending { .. }
             | State::Ended => None,

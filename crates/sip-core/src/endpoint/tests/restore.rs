@@ -21,8 +21,13 @@ fn routed() -> (Bench, LegId, String) {
     let invite = Req::invite().line("Record-Route: <sip:192.0.2.9:5080;lr>");
     bench.hear(&invite.text());
     let leg = bench.leg();
-    assert_eq!(bench.endpoint.checkpoint(leg), None, "not answered yet");
+    let early = bench.endpoint.checkpoint(leg);
     bench.command(leg, accept());
+    assert_eq!(
+        bench.endpoint.checkpoint(leg),
+        early,
+        "it is known before the answer"
+    );
     let tag = our_tag(bench.last());
     bench.hear(&Req::new("ACK", "ack", 1).to(&tag).text());
     (bench, leg, tag)
