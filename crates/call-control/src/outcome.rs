@@ -293,7 +293,7 @@ impl Outcome {
     }
 
     pub(crate) fn steps_mut(&mut self) -> &mut [Step] {
-        if let Self::HandedBack(handed) = self {
+        if let Self::HandedBack(handed) | Self::NodeLost(handed) = self {
             &mut handed.steps
         } else {
             &mut []

@@ -124,10 +124,12 @@ impl Dialog {
             remote_party: checkpoint.remote_party,
             remote_target: checkpoint.remote_target,
             routes: checkpoint.routes,
+            named: None,
             // The next request has the number after it.
             local_cseq: checkpoint.local_cseq.saturating_add(CSEQ_GAP - 1),
             remote_cseq: checkpoint.remote_cseq,
         }
+        .naming()
     }
 
     /// The dialog as plain data.

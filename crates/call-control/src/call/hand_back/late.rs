@@ -32,6 +32,7 @@ impl Call {
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::WithAgent(_)
             | State::Ended => &mut [],
         };
@@ -58,6 +59,7 @@ impl Call {
             State::Claiming { .. }
             | State::Answering { .. }
             | State::Undoing { .. }
+            | State::Restoring(_)
             | State::HandingBack(_)
             | State::Ending { .. }
             | State::Ended => {}
