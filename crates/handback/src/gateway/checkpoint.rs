@@ -196,6 +196,7 @@ impl Base {
             to: self.to.clone(),
             arrived_at: UnixMillis(self.arrived_at),
             phase: "handing_back",
+            figures: None,
         }
     }
 }
