@@ -38,8 +38,6 @@ pub(crate) struct Report {
     pub(crate) lateness: Delays,
     /// Datagrams that the kernel would not send.
     pub(crate) unsent: u64,
-    /// Datagrams from nobody's port.
-    pub(crate) strange: u64,
 }
 
 /// One call's audio.
@@ -171,7 +169,6 @@ struct Work {
     counts: bool,
     delays: Delays,
     lateness: Delays,
-    strange: u64,
 }
 
 impl Work {
@@ -183,7 +180,6 @@ impl Work {
             counts: false,
             delays: Delays::new(),
             lateness: Delays::new(),
-            strange: 0,
         }
     }
 
@@ -265,7 +261,6 @@ impl Work {
             delays: std::mem::replace(&mut self.delays, Delays::new()),
             lateness: std::mem::replace(&mut self.lateness, Delays::new()),
             unsent: self.socket.unsent,
-            strange: self.strange,
         }
     }
 
@@ -291,16 +286,15 @@ impl Work {
             lines,
             by_port,
             delays,
-            strange,
             ..
         } = self;
         socket.receive(|from, packet, at| {
             let line = by_port
                 .get(&from)
                 .and_then(|call| Some((*call, lines.get_mut(call)?)));
-            match line {
-                Some((call, line)) => line.returned(call, packet, at, delays),
-                None => *strange += 1,
+            // a call whose answer was not read yet sends already
+            if let Some((call, line)) = line {
+                line.returned(call, packet, at, delays);
             }
         });
     }
