@@ -3,7 +3,10 @@
 //! A shard has a socket for each leg, and a leg brings a packet in 20 ms: so each round gives every socket one packet,
 //! and then takes it and asks for another, or sends one.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot bind has nothing to say")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot bind has nothing to say"
+)]
 
 use std::hint::black_box;
 use std::io::IoSliceMut;

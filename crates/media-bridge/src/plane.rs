@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ports::{Pair, Ports};
-use crate::seat::{Opening, ToSeat};
+use crate::seat::{Opening, Seat, ToSeat};
 use crate::shard::{Door, Shard};
 use crate::vocabulary::{
     Busy, MediaCensus, MediaCommand, MediaConfig, MediaError, MediaEvent, MediaFigures,
@@ -60,7 +60,7 @@ impl MediaPlane {
     ///
     /// # Errors
     /// When ports or the shard's queue are exhausted.
-    pub async fn open(
+    pub fn open(
         &self,
         toward: Option<IpAddr>,
         events: mpsc::Sender<MediaEvent>,
@@ -68,22 +68,14 @@ impl MediaPlane {
         let (pair, right) = self.ports.first(toward)?;
         let caller = told(&pair)?;
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let (opened, answer) = oneshot::channel();
         let (figures, told) = watch::channel(MediaFigures::default());
-        self.admit(Door::Open(
-            Opening {
-                pair,
-                right,
-                commands,
-                events,
-                figures,
-            },
-            opened,
-        ))?;
-        answer
-            .await
-            .map_err(|_| MediaError::Ended)?
-            .map_err(MediaError::Bind)?;
+        self.admit(Opening {
+            pair,
+            right,
+            commands,
+            events,
+            figures,
+        })?;
         let ports = Arc::clone(&self.ports);
         Ok(MediaHandle {
             caller,
@@ -126,21 +118,28 @@ impl MediaPlane {
         let _ = joined.await;
     }
 
-    /// Hands an opening to the shard with the fewest sessions.
-    fn admit(&self, opening: Door) -> Result<(), MediaError> {
+    /// Hands an opening to the shard with the fewest sessions, which finds it at its next tick.
+    fn admit(&self, opening: Opening) -> Result<(), MediaError> {
         let least = self
             .shards
             .iter()
             .min_by_key(|shard| shard.load.load(Ordering::Relaxed));
         let shard = least.ok_or(MediaError::Ended)?;
+        let seat = {
+            let _runtime = shard.runtime.enter();
+            Seat::new(opening).map_err(MediaError::Bind)?
+        };
         shard.load.fetch_add(1, Ordering::Relaxed);
-        shard.door.try_send(opening).map_err(|error| {
-            shard.load.fetch_sub(1, Ordering::Relaxed);
-            match error {
-                TrySendError::Full(_) => MediaError::Busy,
-                TrySendError::Closed(_) => MediaError::Ended,
-            }
-        })
+        shard
+            .door
+            .try_send(Door::Open(Box::new(seat)))
+            .map_err(|error| {
+                shard.load.fetch_sub(1, Ordering::Relaxed);
+                match error {
+                    TrySendError::Full(_) => MediaError::Busy,
+                    TrySendError::Closed(_) => MediaError::Ended,
+                }
+            })
     }
 }
 

@@ -93,14 +93,14 @@ struct Leg {
 }
 
 impl Seat {
-    /// Registers the sockets; must be called on the shard's runtime.
-    pub(crate) fn new(now: Now, opening: Opening) -> std::io::Result<Self> {
+    /// Registers the sockets; must be called in the shard's runtime.
+    pub(crate) fn new(opening: Opening) -> std::io::Result<Self> {
         let caller = Leg {
             sockets: Some(LegSockets::new(opening.pair)?),
             ..Leg::default()
         };
         Ok(Self {
-            session: Session::new(now, rand::random()),
+            session: Session::new(Now::ZERO, 0),
             agent: None,
             agent_speaks: true,
             held_back: false,
@@ -115,6 +115,11 @@ impl Seat {
             watch: Watch::default(),
             _right: opening.right,
         })
+    }
+
+    /// Fixes the instants at which the session's slots fall; before its first one.
+    pub(crate) fn begin(&mut self, origin: Now) {
+        self.session = Session::new(origin, rand::random());
     }
 
     /// The session's slot. False when its call has let go of it.

@@ -7,10 +7,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use timebase::{Clock, Now};
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::{Instant, sleep_until};
 
-use crate::seat::{Opening, Seat, Work};
+use crate::seat::{Seat, Work};
 
 /// The tick.
 const TICK: Duration = Duration::from_millis(5);
@@ -21,8 +23,8 @@ const PHASES: u64 = 4;
 /// The largest datagram that is read whole.
 const DATAGRAM: usize = 2048;
 
-/// Openings that may wait for the loop.
-const DOOR: usize = 256;
+/// Openings that may wait for the next tick.
+const DOOR: usize = 1024;
 
 /// Ticks between two reports of the counters: one second.
 const REPORT_EVERY: u64 = 200;
@@ -30,16 +32,19 @@ const REPORT_EVERY: u64 = 200;
 /// What comes through a shard's door.
 #[derive(Debug)]
 pub(crate) enum Door {
-    Open(Opening, oneshot::Sender<io::Result<()>>),
+    Open(Box<Seat>),
     Stop,
 }
 
 /// A shard as the plane sees it.
 #[derive(Debug)]
 pub(crate) struct Shard {
+    /// Looked at by every tick, and wakes nobody.
     pub(crate) door: mpsc::Sender<Door>,
     /// Sessions that live in it.
     pub(crate) load: Arc<AtomicUsize>,
+    /// Its runtime, in which a session's sockets are registered.
+    pub(crate) runtime: Handle,
 }
 
 impl Shard {
@@ -52,12 +57,21 @@ impl Shard {
         let load = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&load);
         let media = Loop::new(clock, count);
+        let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new()
             .name(format!("media-{index}"))
             .spawn(move || {
                 runtime.block_on(media.run(openings));
             })?;
-        Ok((Self { door, load }, thread))
+        let runtime = handle;
+        Ok((
+            Self {
+                door,
+                load,
+                runtime,
+            },
+            thread,
+        ))
     }
 }
 
@@ -88,18 +102,9 @@ impl Loop {
     }
 
     async fn run(mut self, mut openings: mpsc::Receiver<Door>) {
-        loop {
-            let due = Instant::from_std(self.clock.instant(time_of(self.next)));
-            tokio::select! {
-                biased;
-                () = sleep_until(due) => self.tick(),
-                knock = openings.recv() => match knock {
-                    Some(Door::Open(opening, opened)) => {
-                        let _ = opened.send(self.open(opening));
-                    }
-                    Some(Door::Stop) | None => break,
-                },
-            }
+        while self.let_in(&mut openings) {
+            sleep_until(Instant::from_std(self.clock.instant(time_of(self.next)))).await;
+            self.tick();
             // lets the runtime look at the sockets even when the loop is late
             tokio::task::yield_now().await;
         }
@@ -107,6 +112,17 @@ impl Loop {
             let ended = seats.len();
             seats.clear();
             self.load.fetch_sub(ended, Ordering::Relaxed);
+        }
+    }
+
+    /// Seats who waits at the door; false when the shard is to end.
+    fn let_in(&mut self, openings: &mut mpsc::Receiver<Door>) -> bool {
+        loop {
+            match openings.try_recv() {
+                Ok(Door::Open(seat)) => self.seat(*seat),
+                Err(TryRecvError::Empty) => return true,
+                Ok(Door::Stop) | Err(TryRecvError::Disconnected) => return false,
+            }
         }
     }
 
@@ -145,20 +161,16 @@ impl Loop {
     }
 
     /// Seats a session in the phase with the fewest.
-    fn open(&mut self, opening: Opening) -> io::Result<()> {
+    fn seat(&mut self, mut seat: Seat) {
         let phases = self.seats.iter().enumerate();
         let phase = phases
             .min_by_key(|(_, seats)| seats.len())
             .map_or(0, |(phase, _)| phase);
         // slots fall on the ticks of the phase: any tick of it will do as the origin
-        let origin = time_of(self.next - self.next % PHASES + phase as u64);
-        let seat = Seat::new(origin, opening);
-        if let (Some(seats), Ok(seat)) = (self.seats.get_mut(phase), seat) {
+        seat.begin(time_of(self.next - self.next % PHASES + phase as u64));
+        if let Some(seats) = self.seats.get_mut(phase) {
             seats.push(seat);
-            return Ok(());
         }
-        self.load.fetch_sub(1, Ordering::Relaxed);
-        Err(io::Error::other("the sockets could not be registered"))
     }
 
     fn report(&mut self) {

@@ -212,9 +212,9 @@ async fn builtin(url: &str, variables: &str) -> Box<dyn Agent> {
 }
 
 /// A session with its caller's phone connected.
-async fn call(plane: &MediaPlane) -> (MediaHandle, mpsc::Receiver<MediaEvent>, Phone) {
+fn call(plane: &MediaPlane) -> (MediaHandle, mpsc::Receiver<MediaEvent>, Phone) {
     let (sender, events) = mpsc::channel(32);
-    let handle = plane.open(None, sender).await.unwrap();
+    let handle = plane.open(None, sender).unwrap();
     let mut phone = Phone::new(1);
     phone.gateway = handle.address(Side::Caller);
     handle
@@ -266,7 +266,7 @@ async fn echo_returns_the_waveform_bit_for_bit_and_without_a_gap() {
     let spoken = speech(60);
     let bytes = spoken.concat();
     for _ in 0..5 {
-        let (handle, _events, phone) = call(&plane).await;
+        let (handle, _events, phone) = call(&plane);
         handle.attach(builtin("builtin:echo", "{}").await).unwrap();
         let said = spoken.clone();
         let heard = tokio::task::spawn_blocking(move || phone.converse(&said, 20))
@@ -306,7 +306,7 @@ fn by_info(digit: char) -> MediaCommand {
 #[tokio::test(flavor = "multi_thread")]
 async fn key_is_told_to_the_call_and_to_the_agent_once() {
     let plane = plane(4);
-    let (handle, mut events, mut phone) = call(&plane).await;
+    let (handle, mut events, mut phone) = call(&plane);
     let (recorder, told) = std_mpsc::channel();
     handle.attach(Box::new(Recorder(recorder))).unwrap();
     let phone = tokio::task::spawn_blocking(move || {
@@ -369,7 +369,7 @@ async fn key_is_told_to_the_call_and_to_the_agent_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bridged_parties_hear_each_other_and_the_agent_hears_both() {
     let plane = plane(4);
-    let (handle, _events, caller) = call(&plane).await;
+    let (handle, _events, caller) = call(&plane);
     let (recorder, told) = std_mpsc::channel();
     handle.attach(Box::new(Recorder(recorder))).unwrap();
     let mut target = Phone::new(2);
@@ -431,11 +431,11 @@ async fn ports_come_back_when_calls_end_and_none_is_lost() {
     for _ in 0..3 {
         let mut calls = Vec::new();
         for _ in 0..10 {
-            calls.push(call(&plane).await);
+            calls.push(call(&plane));
         }
         let (sender, _events) = mpsc::channel(1);
         assert!(
-            plane.open(None, sender).await.is_err(),
+            plane.open(None, sender).is_err(),
             "more sessions than pairs"
         );
         for (handle, _, _) in &calls {
@@ -460,7 +460,7 @@ async fn ports_come_back_when_calls_end_and_none_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn target_that_was_disconnected_can_be_opened_again() {
     let plane = plane(4);
-    let (handle, _events, _phone) = call(&plane).await;
+    let (handle, _events, _phone) = call(&plane);
     let first = handle.open_target(None).await.unwrap();
     assert_eq!(handle.open_target(None).await.unwrap(), first);
     handle.send(MediaCommand::Disconnect(Side::Target)).unwrap();
@@ -473,7 +473,7 @@ async fn target_that_was_disconnected_can_be_opened_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rtcp_keeps_a_silent_call_alive_and_its_end_is_told_once() {
     let plane = plane(4);
-    let (handle, mut events, phone) = call(&plane).await;
+    let (handle, mut events, phone) = call(&plane);
     handle
         .send(MediaCommand::WatchTimeout(Some(Duration::from_millis(800))))
         .unwrap();
@@ -529,7 +529,7 @@ async fn goodbye_leaves_before_the_ports_are_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn agent_completes_and_the_queue_drains() {
     let plane = plane(4);
-    let (handle, mut events, _phone) = call(&plane).await;
+    let (handle, mut events, _phone) = call(&plane);
     handle
         .attach(builtin("builtin:lab", r#"{"lab_complete_after_ms":100}"#).await)
         .unwrap();
@@ -548,7 +548,7 @@ async fn agent_completes_and_the_queue_drains() {
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_stops_agents_and_closes_sessions() {
     let plane = plane(4);
-    let (handle, _events, _phone) = call(&plane).await;
+    let (handle, _events, _phone) = call(&plane);
     let (recorder, told) = std_mpsc::channel();
     handle.attach(Box::new(Recorder(recorder))).unwrap();
     handle.figures().await.unwrap();
@@ -561,7 +561,7 @@ async fn shutdown_stops_agents_and_closes_sessions() {
         (0, 0)
     );
     let (sender, _events) = mpsc::channel(1);
-    assert!(plane.open(None, sender).await.is_err());
+    assert!(plane.open(None, sender).is_err());
 }
 
 /// Speaks, completes, and goes on speaking.
@@ -606,7 +606,7 @@ impl Agent for Talkative {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_says_after_it_has_completed_is_not_heard() {
     let plane = plane(8);
-    let (handle, _events, mut phone) = call(&plane).await;
+    let (handle, _events, mut phone) = call(&plane);
     handle.attach(Box::new(Talkative::new())).unwrap();
     let mut heard = Vec::new();
     for _ in 0..60 {
@@ -621,7 +621,7 @@ async fn what_an_agent_says_after_it_has_completed_is_not_heard() {
 #[tokio::test(flavor = "multi_thread")]
 async fn agent_is_not_heard_while_the_call_is_handed_back() {
     let plane = plane(8);
-    let (handle, _events, mut phone) = call(&plane).await;
+    let (handle, _events, mut phone) = call(&plane);
     handle.attach(builtin("builtin:echo", "{}").await).unwrap();
     let phase = |phase| {
         let input = AgentInput::Phase {

@@ -13,6 +13,7 @@ mod records;
 use crate::Times;
 use crate::records::{CallFilter, CallRecord, TransferFilter};
 use crate::types::{Claim, Completion, Fence, RegisterError, Release, Swept, Unavailable, active};
+use conversation::Conversations;
 use records::{Records, is};
 
 /// Transfers held at most; with more, registering answers [`Unavailable`].
@@ -23,6 +24,7 @@ type Key = (AccountId, TransferId);
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     rows: Mutex<HashMap<Key, Row>>,
+    conversations: Mutex<Conversations>,
     records: Mutex<Records>,
     live: Mutex<live::Live>,
 }
@@ -93,6 +95,7 @@ impl Memory {
             over_at: None,
             transcript: None,
         };
+        self.conversations().note(&transfer);
         rows.insert(key, row);
         Ok(transfer)
     }
@@ -170,7 +173,15 @@ impl Memory {
         }
         let before = rows.len();
         let horizon = times.horizon(now);
-        rows.retain(|_, row| row.over_at.is_none_or(|at| at > horizon));
+        let mut conversations = self.conversations();
+        rows.retain(|_, row| {
+            let kept = row.over_at.is_none_or(|at| at > horizon);
+            if !kept {
+                conversations.forget(&row.transfer);
+            }
+            kept
+        });
+        drop(conversations);
         swept.deleted = (before - rows.len()) as u64;
         self.records().sweep(horizon);
         swept

@@ -153,12 +153,10 @@ impl Phone {
             _ = stopped.wait_for(|stop| *stop) => return None,
         };
         drop(arrivals);
-        Some(
-            match Line::take(self.clone(), arrival, script, events).await {
-                Ok(line) => line.run().await,
-                Err(problem) => Report::failed(problem),
-            },
-        )
+        Some(match Line::take(self.clone(), arrival, script, events) {
+            Ok(line) => line.run().await,
+            Err(problem) => Report::failed(problem),
+        })
     }
 
     /// Hangs up every call, and takes no further one.

@@ -437,7 +437,7 @@ impl CallTask {
                 let (shared, events) = (Arc::clone(&self.shared), self.media.sender.clone());
                 let toward = self.media.toward_caller;
                 self.lookups
-                    .spawn(async move { Found::Media(shared.media.open(toward, events).await) });
+                    .spawn(async move { Found::Media(shared.media.open(toward, events)) });
             }
             // Whether IPv4 or IPv6 is spoken with it turns out when it is found.
             (Side::Target, Some(_)) if self.media.target == Target::LookedFor => {

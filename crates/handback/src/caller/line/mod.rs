@@ -65,7 +65,7 @@ impl Line {
             .map_err(|error| error.to_string())?;
         let (leg_sender, leg_events) = Phone::leg_channel();
         let leg = phone.sip.new_leg();
-        let line = Self::new(phone, leg, leg_events, order.script.clone(), events).await?;
+        let line = Self::new(phone, leg, leg_events, order.script.clone(), events)?;
         let offer = sdp::offer(&line.local, Direction::SendRecv);
         let place = invite(&line.phone, leg, (transport, remote), &order, offer);
         line.tell(What::Calling(order.to));
@@ -78,7 +78,7 @@ impl Line {
     }
 
     /// Rings and answers.
-    pub(super) async fn take(
+    pub(super) fn take(
         phone: Phone,
         arrival: Arrival,
         script: Script,
@@ -88,7 +88,7 @@ impl Line {
             invitation,
             events: leg_events,
         } = arrival;
-        let mut line = Self::new(phone, invitation.leg, leg_events, script, events).await?;
+        let mut line = Self::new(phone, invitation.leg, leg_events, script, events)?;
         line.tell(What::Arrived(
             String::from_utf8_lossy(&invitation.caller.from_uri).into_owned(),
         ));
@@ -112,7 +112,7 @@ impl Line {
         Ok(line)
     }
 
-    async fn new(
+    fn new(
         phone: Phone,
         leg: LegId,
         leg_events: mpsc::Receiver<(LegId, LegEvent)>,
@@ -123,7 +123,6 @@ impl Line {
         let media = phone
             .media
             .open(None, media_sender)
-            .await
             .map_err(|error| error.to_string())?;
         let rtp = media.address(Side::Caller).ok_or("no media address")?;
         let local = Local {

@@ -324,7 +324,7 @@ pub(crate) fn usage_of(pid: u32) -> io::Result<Usage> {
 
 fn register_one(api: &mut Http, id: &str) -> io::Result<()> {
     let body = format!(
-        r#"{{"id":"{id}","externalConversationId":"load","type":"SIP","sip":{{"returnTransferType":"BYE"}},"inputContext":{{"taskName":"load"}}}}"#
+        r#"{{"id":"{id}","externalConversationId":"of-{id}","type":"SIP","sip":{{"returnTransferType":"BYE"}},"inputContext":{{"taskName":"load"}}}}"#
     );
     let (status, answer) = api.post("/generativeagent/v1/call-transfers", &body)?;
     if status == 200 || status == 201 {
