@@ -32,6 +32,15 @@ sipp *PATTERN:
 load:
     sipp-scenarios/load/run.sh
 
+# CPU, memory and delay of calls with audio, by our own generator; docs/performance.md says what the options are for.
+rtpload *ARGS:
+    cargo build --release -p handback -p testbed
+    target/release/rtpload {{ARGS}}
+
+# Voice agents that are killed, stopped, slow or cut off under 50 calls.
+agents:
+    tests/faults/agents.sh
+
 # Calls with baresip and through Kamailio.
 interop:
     tests/interop/run.sh

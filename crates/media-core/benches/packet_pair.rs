@@ -99,5 +99,34 @@ fn pairs(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, pairs);
+/// The jitter buffer at work: packets that are missing and made up for, and packets that come behind later ones.
+fn rough(criterion: &mut Criterion) {
+    let mut call = Call::new(Codec::Pcmu, false);
+    criterion.bench_function("agent, u-law leg, every tenth packet lost", |bench| {
+        bench.iter(|| {
+            if call.sequence % 10 != 0 {
+                call.receive(Side::Caller);
+            }
+            call.slot(None);
+        });
+    });
+    let mut call = Call::new(Codec::Pcmu, false);
+    criterion.bench_function(
+        "agent, u-law leg, two slots whose packets changed places",
+        |bench| {
+            bench.iter(|| {
+                let (sequence, timestamp) = (call.sequence, call.timestamp);
+                call.slot(None);
+                call.receive(Side::Caller);
+                let later = (call.sequence, call.timestamp);
+                (call.sequence, call.timestamp) = (sequence, timestamp);
+                call.receive(Side::Caller);
+                (call.sequence, call.timestamp) = later;
+                call.slot(None);
+            });
+        },
+    );
+}
+
+criterion_group!(benches, pairs, rough);
 criterion_main!(benches);

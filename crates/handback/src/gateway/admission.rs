@@ -3,7 +3,7 @@
 //! Runs in the SIP driver, so it never waits. The order of the refusals is that of the arrival table.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use call_control::{Call, Facts, screen_offer};
 use sip_core::{Invitation, Response};
@@ -80,6 +80,9 @@ fn admit_to_node(
     if full || !rate.take(now, limits.calls_per_second) {
         return Err(refused("node_limit", busy()));
     }
+    if shared.turns.are_late() {
+        return Err(refused("overload", busy()));
+    }
     Ok(())
 }
 
@@ -137,7 +140,11 @@ fn start(
     let task = CallTask::new(Arc::clone(shared), Arc::clone(trunk), sip, call, mailbox)
         .toward(families::caller(invitation))
         .keeping(base);
-    tokio::spawn(task.run(agent, snapshots, slot));
+    let turn = shared.turns.wait(Instant::now());
+    tokio::spawn(async move {
+        turn.came(Instant::now());
+        task.run(agent, snapshots, slot).await;
+    });
     Some(leg_events)
 }
 

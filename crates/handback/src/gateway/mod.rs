@@ -28,6 +28,7 @@ mod store_writes;
 mod told;
 mod transcript;
 mod trunk_health;
+mod turns;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -144,6 +145,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         live: LiveCalls::default(),
         ladders: Ladders::default(),
         backlog: Backlog::default(),
+        turns: turns::Turns::default(),
         trunk_health: TrunkHealth::default(),
         rules: rules_now,
         draining: draining_now,

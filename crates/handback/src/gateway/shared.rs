@@ -16,6 +16,7 @@ use super::directory::{Directory, Trunk};
 use super::ladders::Ladders;
 use super::live_calls::LiveCalls;
 use super::trunk_health::TrunkHealth;
+use super::turns::Turns;
 use crate::config::Config;
 
 /// Configuration and what was built from it, replaced whole by a reload.
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) live: LiveCalls,
     pub(super) ladders: Ladders,
     pub(super) backlog: Backlog,
+    pub(super) turns: Turns,
     pub(super) trunk_health: TrunkHealth,
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) draining: watch::Receiver<bool>,
