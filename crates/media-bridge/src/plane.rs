@@ -150,7 +150,8 @@ pub struct MediaHandle {
     caller: SocketAddr,
     target: Mutex<Option<SocketAddr>>,
     ports: Arc<Ports>,
-    commands: mpsc::Sender<ToSeat>,
+    /// Boxed, since a queue holds room for some dozens from its start.
+    commands: mpsc::Sender<Box<ToSeat>>,
     figures: watch::Receiver<MediaFigures>,
 }
 
@@ -179,7 +180,7 @@ impl MediaHandle {
         let address = told(&pair)?;
         let (opened, answer) = oneshot::channel();
         self.commands
-            .try_send(ToSeat::Target(pair, opened))
+            .try_send(Box::new(ToSeat::Target(pair, opened)))
             .map_err(|error| match error {
                 TrySendError::Full(_) => MediaError::Busy,
                 TrySendError::Closed(_) => MediaError::Ended,
@@ -227,7 +228,7 @@ impl MediaHandle {
     }
 
     fn post(&self, message: ToSeat) -> Result<(), Busy> {
-        self.commands.try_send(message).map_err(|_| Busy)
+        self.commands.try_send(Box::new(message)).map_err(|_| Busy)
     }
 }
 

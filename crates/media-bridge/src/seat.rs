@@ -43,7 +43,7 @@ pub(crate) enum ToSeat {
 pub(crate) struct Opening {
     pub(crate) pair: Pair,
     pub(crate) right: Right,
-    pub(crate) commands: mpsc::Receiver<ToSeat>,
+    pub(crate) commands: mpsc::Receiver<Box<ToSeat>>,
     pub(crate) events: mpsc::Sender<MediaEvent>,
     pub(crate) figures: watch::Sender<MediaFigures>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Seat {
     slots: u32,
     caller: Leg,
     target: Leg,
-    commands: mpsc::Receiver<ToSeat>,
+    commands: mpsc::Receiver<Box<ToSeat>>,
     outbox: Outbox,
     /// The figures, for those who look.
     figures: watch::Sender<MediaFigures>,
@@ -156,24 +156,27 @@ impl Seat {
 
     fn take_commands(&mut self, now: Now) -> bool {
         loop {
-            match self.commands.try_recv() {
-                Ok(ToSeat::Command(command)) => self.command(now, command),
-                Ok(ToSeat::Attach(agent)) => {
+            let posted = match self.commands.try_recv() {
+                Ok(posted) => posted,
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            };
+            match *posted {
+                ToSeat::Command(command) => self.command(now, command),
+                ToSeat::Attach(agent) => {
                     self.stop_agent(now);
                     self.agent = Some(agent);
                     self.agent_speaks = true;
                     self.held_back = false;
                 }
-                Ok(ToSeat::Target(pair, opened)) => {
+                ToSeat::Target(pair, opened) => {
                     let sockets =
                         LegSockets::new(pair).map(|sockets| self.target.sockets = Some(sockets));
                     let _ = opened.send(sockets);
                 }
-                Ok(ToSeat::Figures(asked)) => {
+                ToSeat::Figures(asked) => {
                     let _ = asked.send(self.figures());
                 }
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
             }
         }
     }

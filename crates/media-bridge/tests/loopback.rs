@@ -500,7 +500,7 @@ async fn rtcp_keeps_a_silent_call_alive_and_its_end_is_told_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn goodbye_leaves_before_the_ports_are_closed() {
     let plane = plane(4);
-    let (handle, _events, phone) = call(&plane).await;
+    let (handle, _events, phone) = call(&plane);
     let control = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     control.set_read_timeout(Some(PATIENCE)).unwrap();
     let media = LegMedia {
@@ -673,10 +673,10 @@ impl Agent for Lecturer {
 
 /// What a caller hears of a lecture while he says this: the share of it before, meanwhile and in
 /// the end.
-async fn lecture_meets(wanted: BargeIn, words: &[[u8; 160]]) -> [f32; 3] {
+fn lecture_meets(wanted: BargeIn, words: &[[u8; 160]]) -> [f32; 3] {
     const LOUD: u8 = 0x10;
     let plane = plane(8);
-    let (handle, _events, mut phone) = call(&plane).await;
+    let (handle, _events, mut phone) = call(&plane);
     handle.send(MediaCommand::BargeIn(wanted)).unwrap();
     let lecture = AgentOutput::Audio(vec![LOUD; 160 * 600].into());
     handle.attach(Box::new(Lecturer(Some(lecture)))).unwrap();
@@ -707,8 +707,8 @@ async fn caller_who_speaks_makes_the_agent_softer_or_silent_where_that_is_wanted
         .take(75)
         .map(|frame| frame.try_into().unwrap())
         .collect();
-    let duck = lecture_meets(BargeIn::Duck, &words).await;
-    let clear = lecture_meets(BargeIn::Clear, &words).await;
+    let duck = lecture_meets(BargeIn::Duck, &words);
+    let clear = lecture_meets(BargeIn::Clear, &words);
     assert!(
         duck[0] > 0.7 && duck[1] < 0.7 && duck[2] > 0.9,
         "duck: {duck:?}"

@@ -104,7 +104,7 @@ fn rough(criterion: &mut Criterion) {
     let mut call = Call::new(Codec::Pcmu, false);
     criterion.bench_function("agent, u-law leg, every tenth packet lost", |bench| {
         bench.iter(|| {
-            if call.sequence % 10 != 0 {
+            if !call.sequence.is_multiple_of(10) {
                 call.receive(Side::Caller);
             }
             call.slot(None);

@@ -141,10 +141,7 @@ fn start(
         .toward(families::caller(invitation))
         .keeping(base);
     let turn = shared.turns.wait(Instant::now());
-    tokio::spawn(async move {
-        turn.came(Instant::now());
-        task.run(agent, snapshots, slot).await;
-    });
+    tokio::spawn(task.run(agent, snapshots, (slot, turn)));
     Some(leg_events)
 }
 

@@ -6,7 +6,7 @@ mod keeping;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_hook::{Agent, CallFacts, ConnectError};
 use call_control::{
@@ -26,6 +26,7 @@ use super::directory::{Trunk, TrunkSlot};
 use super::families::Target;
 use super::live_calls::{Order, Snapshot, phase_name};
 use super::shared::Shared;
+use super::turns::Turn;
 use super::{agent_words, dial, identity, media_figures, media_words, record, store_writes};
 use keeping::Keeping;
 
@@ -137,13 +138,14 @@ impl CallTask {
         self
     }
 
-    /// Runs the call to its end.
-    pub(super) async fn run(
+    /// Runs the call to its end. What it holds stands on the heap once: moved from one future into the next, each would keep
+    /// room for it.
+    pub(super) fn run(
         self,
         facts: CallFacts,
         snapshots: watch::Sender<Snapshot>,
-        slot: TrunkSlot,
-    ) {
+        (slot, turn): (TrunkSlot, Turn),
+    ) -> impl Future<Output = ()> + Send + use<> {
         let span = tracing::info_span!(
             "call",
             call = facts.call,
@@ -153,8 +155,12 @@ impl CallTask {
             shared: Arc::clone(&self.shared),
             call: facts.call.clone(),
         };
-        self.drive(facts, snapshots).instrument(span).await;
-        drop((listed, slot));
+        let driven = Box::pin(self.drive(facts, snapshots)).instrument(span);
+        async move {
+            turn.came(Instant::now());
+            driven.await;
+            drop((listed, slot));
+        }
     }
 
     async fn drive(mut self, mut facts: CallFacts, snapshots: watch::Sender<Snapshot>) {
@@ -469,7 +475,7 @@ async fn send_command(sip: &SipHandle, leg: LegId, command: Command) {
 }
 
 /// Waits until the instant; for ever if there is none.
-async fn until(deadline: Option<std::time::Instant>) {
+async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
