@@ -1,6 +1,7 @@
 //! Calls of processes that are gone, brought to their end here.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use agent_hook::{CallFacts, HookToken};
 use call_control::transfer::{InputContext, Transfer};
@@ -150,7 +151,8 @@ impl Found {
         let task = CallTask::new(Arc::clone(shared), trunk, sip.clone(), call, mailbox)
             .toward(toward)
             .keeping(state.base);
-        tokio::spawn(task.run(agent, snapshots, slot));
+        let turn = shared.turns.wait(Instant::now());
+        tokio::spawn(task.run(agent, snapshots, (slot, turn)));
     }
 }
 
