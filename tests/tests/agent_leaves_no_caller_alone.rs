@@ -672,3 +672,43 @@ async fn result_by_rest_and_on_the_socket_are_two_completions() {
     };
     assert_eq!(output["currentTaskName"], expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caller_who_interrupts_an_agent_that_does_not_listen_for_it_silences_it() {
+    let agent = AgentServer::start().await;
+    let clear = [("agent.bargein", "clear")];
+    let (lab, mut call, mut session) = talking(&agent, &clear, "barge-1", json!({})).await;
+    // noise, which is no voice
+    let lecture = speech(500);
+    session.say(&lecture).await;
+    let mark = json!({ "event": "mark", "mark": { "name": "end" } });
+    session.send(mark).await;
+    until_heard("the lecture", &lecture[..1600], || call.sound.heard()).await;
+    let media = call.media;
+    let spoken = &SPEECH[44..44 + 2 * 16_000];
+    let samples = spoken
+        .chunks_exact(2)
+        .map(|it| i16::from_le_bytes([it[0], it[1]]));
+    let words: Vec<u8> = samples.map(mulaw).collect();
+    call.sound.say(media, &words).await;
+    let mark = session.event("mark").await;
+    assert_eq!(mark["mark"]["name"], "end");
+    assert_eq!(mark["mark"]["played"], false);
+    let metrics = lab.admin("/metrics").await;
+    assert!(
+        metrics.contains("handback_hook_barge_ins_total"),
+        "not counted"
+    );
+    call.hang_up().await;
+}
+
+const SPEECH: &[u8] = include_bytes!("../../crates/handback/assets/speech.wav");
+
+/// G.711 as its tables have it: the segment, then four bits in it.
+fn mulaw(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    let size = (i32::from(sample).abs() + 132).min(32_635);
+    let segment = (31 - size.leading_zeros()).saturating_sub(7).min(7);
+    let low = (size >> (segment + 3)) & 0x0f;
+    !(sign | (segment as u8) << 4 | low as u8)
+}

@@ -498,6 +498,7 @@ fn proofs_that_cannot_be_given_are_named() {
     assert!(problem("subprotocol = \"a b\"").starts_with("agent.subprotocol: "));
     assert!(problem("client_cert_file = \"x\"").starts_with("agent.client_key_file: "));
     assert!(problem("ca_file = \"/nowhere.pem\"").starts_with("agent.ca_file: "));
+    assert!(problem("bargein = \"shout\"").starts_with("agent.bargein: "));
     assert!(problem("comfort_prompt = \"/no.wav\"").starts_with("agent.comfort_prompt: "));
     assert!(problem("comfort_prompt = \"Cargo.toml\"").starts_with("agent.comfort_prompt: "));
     let audiohook = "[agent.audiohook]\nclient_secret = \"!\"";
