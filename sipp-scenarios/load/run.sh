@@ -66,19 +66,12 @@ register_all() { # PREFIX METHOD URI
   body=$(jq -nc --arg type "$2" --arg uri "$3" '{externalConversationId: "load", type: "SIP",
     sip: ({returnTransferType: $type} + (if $uri == "" then {} else {returnURI: $uri} end)),
     inputContext: {taskName: "load", inputVariables: {lab_complete_after_ms: 500}}}')
-  for n in $(seq "$calls"); do
-    [ "$n" = 1 ] || echo next
-    cat <<C
-url = "http://127.0.0.1:$api/generativeagent/v1/call-transfers"
-header = "asapp-api-id: load"
-header = "asapp-api-secret: $secret"
-header = "content-type: application/json"
-output = "/dev/null"
-write-out = "%{http_code}\n"
-silent
-data-binary = "$(jq -c --arg id "$1-$n" '{id: $id} + .' <<<"$body" | sed 's/"/\\"/g')"
-C
-  done >"$work/$1.curl"
+  jq -nr --arg prefix "$1" --argjson body "$body" --argjson calls "$calls" --arg secret "$secret" \
+    --arg url "http://127.0.0.1:$api/generativeagent/v1/call-transfers" '
+    range(1; $calls + 1) | (if . == 1 then empty else "next" end),
+      "url = \($url | tojson)", "header = \"asapp-api-id: load\"", "header = \"asapp-api-secret: \($secret)\"",
+      "header = \"content-type: application/json\"", "output = \"/dev/null\"", "write-out = \"%{http_code}\\n\"", "silent",
+      "data-binary = \({id: "\($prefix)-\(.)"} + $body | tojson | tojson)"' >"$work/$1.curl"
   curl -K "$work/$1.curl" | sort | uniq -c | sed 's/^ */registered: /'
 }
 
