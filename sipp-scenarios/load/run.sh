@@ -63,7 +63,7 @@ column() { awk -F';' -v name="$1" 'NR==1 {for (i=1;i<=NF;i++) if ($i==name) at=i
 
 register_all() { # PREFIX METHOD URI
   local body
-  body=$(jq -nc --arg type "$2" --arg uri "$3" '{externalConversationId: "load", type: "SIP",
+  body=$(jq -nc --arg type "$2" --arg uri "$3" '{type: "SIP",
     sip: ({returnTransferType: $type} + (if $uri == "" then {} else {returnURI: $uri} end)),
     inputContext: {taskName: "load", inputVariables: {lab_complete_after_ms: 500}}}')
   jq -nr --arg prefix "$1" --argjson body "$body" --argjson calls "$calls" --arg secret "$secret" \
@@ -71,7 +71,7 @@ register_all() { # PREFIX METHOD URI
     range(1; $calls + 1) | (if . == 1 then empty else "next" end),
       "url = \($url | tojson)", "header = \"asapp-api-id: load\"", "header = \"asapp-api-secret: \($secret)\"",
       "header = \"content-type: application/json\"", "output = \"/dev/null\"", "write-out = \"%{http_code}\\n\"", "silent",
-      "data-binary = \({id: "\($prefix)-\(.)"} + $body | tojson | tojson)"' >"$work/$1.curl"
+      "data-binary = \({id: "\($prefix)-\(.)", externalConversationId: "\($prefix)-\(.)"} + $body | tojson | tojson)"' >"$work/$1.curl"
   curl -K "$work/$1.curl" | sort | uniq -c | sed 's/^ */registered: /'
 }
 
