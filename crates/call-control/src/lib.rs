@@ -7,6 +7,7 @@
 mod call;
 mod io;
 mod media_leg;
+mod media_rules;
 mod outcome;
 mod policy;
 pub mod transfer;
@@ -16,7 +17,8 @@ pub use io::{
     AgentPhase, AgentRequest, AgentSaid, Hop, Input, MediaRequest, MediaSaid, NotClaimed, Output,
     Record, StoreReply, StoreRequest, TransferProgress,
 };
-pub use media_leg::{Unusable, screen_offer};
+pub use media_leg::{Unusable, protection, screen_offer};
+pub use media_rules::{MediaRules, Srtp};
 pub use outcome::{
     Carried, CarriedIn, Cause, Ender, Fragment, HandedBack, Moment, Outcome, Step, StepResult,
 };

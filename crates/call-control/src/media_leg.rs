@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use media_core::{Control, LegMedia};
-use sdp::{Agreement, Codec, Description, Direction, Local, SdpError, Unacceptable};
+use media_core::{Control, LegMedia, MasterKey, Protection};
+use sdp::{
+    Agreement, Codec, Description, Direction, Keys, Local, SdpError, Security, Suite, Unacceptable,
+};
+
+use crate::media_rules::{MediaRules, Srtp};
 
 /// Why an offer or an answer cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,9 +45,18 @@ impl Unusable {
 ///
 /// # Errors
 /// What is wrong with the offer.
-pub fn screen_offer(offer: &[u8], local: SocketAddr, codecs: &[Codec]) -> Result<(), Unusable> {
+pub fn screen_offer(
+    offer: &[u8],
+    local: SocketAddr,
+    codecs: &[Codec],
+    srtp: Srtp,
+) -> Result<(), Unusable> {
     let description = Description::parse(offer)?;
-    let local = MediaLeg::new(local, 1, codecs.to_vec()).local;
+    // these keys are for the verdict only
+    let keys = MediaRules::new(srtp, false, [0; 32]).next_keys();
+    let local = MediaLeg::new(local, 1, codecs.to_vec())
+        .with(keys, false)
+        .local;
     sdp::answer(&description, &local)?;
     Ok(())
 }
@@ -55,6 +68,8 @@ const RESTORED_VERSION: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub(crate) struct MediaLeg {
     local: Local,
+    /// RTP goes to where RTP comes from.
+    latch: bool,
     last: Option<Bytes>,
     /// The direction of our last offer.
     offered: Direction,
@@ -92,6 +107,13 @@ pub(crate) struct Asked {
 }
 
 impl MediaLeg {
+    /// The same with keys of SRTP, and whether it latches.
+    pub(crate) const fn with(mut self, keys: Option<Keys>, latch: bool) -> Self {
+        self.local.keys = keys;
+        self.latch = latch;
+        self
+    }
+
     pub(crate) const fn new(address: SocketAddr, session_id: u64, codecs: Vec<Codec>) -> Self {
         let local = Local {
             address: address.ip(),
@@ -100,9 +122,11 @@ impl MediaLeg {
             session_id,
             version: 1,
             ptime_ms: 20,
+            keys: None,
         };
         Self {
             local,
+            latch: false,
             last: None,
             offered: Direction::SendRecv,
             agreement: None,
@@ -300,6 +324,8 @@ impl MediaLeg {
                 muxed: agreed.rtcp_mux,
                 voip_metrics: agreed.voip_metrics,
             },
+            latch: self.latch,
+            protection: agreed.security.as_ref().map(protection),
         })
     }
 
@@ -316,5 +342,20 @@ impl MediaLeg {
             .as_ref()
             .filter(|last| sdp::same_but_version(last, text))
             .cloned()
+    }
+}
+
+/// What the media plane is told of the keys that were agreed on.
+#[must_use]
+pub fn protection(security: &Security) -> Protection {
+    Protection {
+        suite: match security.suite {
+            Suite::AesCm128HmacSha1Tag80 => media_core::Suite::AesCm128HmacSha1Tag80,
+            Suite::AesCm128HmacSha1Tag32 => media_core::Suite::AesCm128HmacSha1Tag32,
+            Suite::AeadAes128Gcm => media_core::Suite::AeadAes128Gcm,
+            Suite::AeadAes256Gcm => media_core::Suite::AeadAes256Gcm,
+        },
+        ours: MasterKey::new(security.ours.expose()),
+        theirs: MasterKey::new(security.theirs.expose()),
     }
 }

@@ -60,6 +60,8 @@ fn leg(phone: &Phone) -> LegMedia {
         send: true,
         receive: true,
         control: Control::default(),
+        latch: false,
+        protection: None,
     }
 }
 

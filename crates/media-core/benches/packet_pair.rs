@@ -31,6 +31,8 @@ impl Call {
                 send: true,
                 receive: true,
                 control: Control::default(),
+                latch: false,
+                protection: None,
             };
             session.handle_input(Now::ZERO, Input::Connect { side, media });
         }

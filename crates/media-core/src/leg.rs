@@ -2,12 +2,15 @@
 
 use crate::codec::Audio;
 use crate::dtmf::{Digit, DigitSender};
+use crate::latch::{Latch, Rate, Verdict};
 use crate::quality::{Meter, opinion, rating};
 use crate::receiver::Receiver;
 use crate::reports::{Reports, ntp};
 use crate::rtcp::{Compound, SenderInfo, Voip};
+use crate::rtp::Writer;
 use crate::sender::Sender;
-use crate::{Figures, LegMedia, rtcp, rtp};
+use crate::srtp::{LARGEST, Opener, Sealer};
+use crate::{Control, Figures, LegMedia, Protection, rtcp, rtp};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,10 +26,9 @@ const MOST_MS: u16 = 200;
 #[derive(Debug)]
 pub(crate) struct Leg {
     pub(crate) media: LegMedia,
-    /// Packets are taken from this host; it outlives a hold with an unspecified address.
-    expected: SocketAddr,
-    /// Packets came from the signalled port: those from other ports of the host are somebody else's.
-    exact: bool,
+    latch: Latch,
+    rate: Rate,
+    protected: Option<Protected>,
     receiver: Receiver,
     sender: Sender,
     digits: DigitSender,
@@ -46,8 +48,9 @@ impl Leg {
     pub(crate) fn new(media: LegMedia, random: u64) -> Self {
         Self {
             media,
-            expected: canonical(media.remote),
-            exact: false,
+            latch: Latch::new(media.remote, media.latch),
+            rate: Rate::new(),
+            protected: media.protection.map(Protected::new),
             receiver: Receiver::new(&media),
             sender: Sender::new(random),
             digits: DigitSender::default(),
@@ -70,11 +73,14 @@ impl Leg {
         if media.dtmf.is_none() {
             self.digits.clear();
         }
-        let remote = canonical(media.remote);
-        if !remote.ip().is_unspecified() && remote != self.expected {
-            self.expected = remote;
-            self.exact = false;
-        }
+        self.latch.signalled(media.remote, media.latch);
+        self.protected = match (self.protected.take(), media.protection) {
+            (Some(mut protected), Some(protection)) => {
+                protected.rekey(protection);
+                Some(protected)
+            }
+            (_, protection) => protection.map(Protected::new),
+        };
         self.media = media;
     }
 
@@ -84,17 +90,33 @@ impl Leg {
             self.control(now, from, datagram);
             return None;
         }
-        let from = canonical(from);
-        let exact = from == self.expected;
-        if from.ip() != self.expected.ip() || (self.exact && !exact) {
+        let verdict = self.latch.judge(from);
+        if verdict == Verdict::Foreign {
             self.figures.foreign += 1;
             return None;
         }
-        let Some(packet) = rtp::read(datagram) else {
+        if !self.rate.takes(now) {
+            self.figures.excess += 1;
+            return None;
+        }
+        let mut room = [0; LARGEST];
+        let plain = match &mut self.protected {
+            Some(protected) => protected.opener.rtp(datagram, &mut room),
+            None => Some(datagram),
+        };
+        let Some(plain) = plain else {
+            self.figures.unauthentic += 1;
+            return None;
+        };
+        let Some(packet) = rtp::read(plain) else {
             self.figures.malformed += 1;
             return None;
         };
-        self.exact |= exact;
+        if verdict == Verdict::Candidate && !self.is_believed(from, &packet) {
+            self.figures.foreign += 1;
+            return None;
+        }
+        self.latch.heard(from);
         self.figures.packets_in += 1;
         self.figures.bytes_in += datagram.len() as u64;
         self.last_packet = Some(now);
@@ -102,6 +124,15 @@ impl Leg {
             .receiver
             .take(now, &packet, &self.media, &mut self.figures);
         self.count(digit)
+    }
+
+    /// Whether a packet from an address that was not signalled makes it the peer's.
+    fn is_believed(&mut self, from: SocketAddr, packet: &rtp::Packet<'_>) -> bool {
+        let LegMedia {
+            payload_type, dtmf, ..
+        } = self.media;
+        let fits = packet.payload_type == payload_type || Some(packet.payload_type) == dtmf;
+        fits && self.latch.convince(from, packet)
     }
 
     /// Whether audio of this leg has come and has not stopped since.
@@ -128,10 +159,14 @@ impl Leg {
     pub(crate) fn control(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
         let ours = self.sender.ssrc();
         let reports = &mut self.reports;
-        let ip = canonical(from).ip();
         let apart = self.media.control.to.map(|to| to.ip().to_canonical());
-        let known = ip == self.expected.ip() || Some(ip) == apart;
-        if !known || !rtcp::read(datagram, |told| reports.told(now, ours, told)) {
+        let known = self.latch.is_peers_host(from) || Some(from.ip().to_canonical()) == apart;
+        let mut room = [0; LARGEST];
+        let plain = match &mut self.protected {
+            Some(protected) if known => protected.opener.rtcp(datagram, &mut room),
+            Some(_) | None => Some(datagram).filter(|_| known),
+        };
+        if !plain.is_some_and(|plain| rtcp::read(plain, |told| reports.told(now, ours, told))) {
             self.figures.rtcp_refused += 1;
             return;
         }
@@ -142,11 +177,7 @@ impl Leg {
 
     /// The report that is due.
     pub(crate) fn due_report(&mut self, now: Now) -> Option<(SocketAddr, Bytes)> {
-        let to = self
-            .media
-            .control
-            .to
-            .filter(|to| !to.ip().is_unspecified())?;
+        let to = self.control_address()?;
         if !self.reports.is_due(now) {
             return None;
         }
@@ -154,21 +185,29 @@ impl Leg {
         if let Some(voip) = self.voip().filter(|_| self.media.control.voip_metrics) {
             report = report.with_voip(&voip);
         }
-        Some((to, self.sent_report(&report)))
+        Some((to, self.sent_report(&report)?))
+    }
+
+    /// Where reports go: beside RTP where that goes to another address than the signalled one.
+    fn control_address(&self) -> Option<SocketAddr> {
+        let Control { to, muxed, .. } = self.media.control;
+        let to = to.filter(|to| !to.ip().is_unspecified())?;
+        let media = self.latch.destination(self.media.remote);
+        Some(match (media == self.media.remote, muxed) {
+            (true, _) => to,
+            (false, true) => media,
+            (false, false) => SocketAddr::new(media.ip(), media.port().saturating_add(1)),
+        })
     }
 
     /// The last report: the source ends (RFC 3550 §6.3.7). None where nothing was ever sent.
     pub(crate) fn goodbye(&mut self, now: Now) -> Option<(SocketAddr, Bytes)> {
-        let to = self
-            .media
-            .control
-            .to
-            .filter(|to| !to.ip().is_unspecified())?;
+        let to = self.control_address()?;
         if self.figures.packets_out + self.figures.rtcp_out == 0 {
             return None;
         }
         let report = self.report(now).goodbye();
-        Some((to, self.sent_report(&report)))
+        Some((to, self.sent_report(&report)?))
     }
 
     fn report(&mut self, now: Now) -> Compound {
@@ -190,9 +229,14 @@ impl Leg {
             .report(now, self.sender.ssrc(), sender, packets_out, received)
     }
 
-    fn sent_report(&mut self, report: &Compound) -> Bytes {
+    fn sent_report(&mut self, report: &Compound) -> Option<Bytes> {
         self.figures.rtcp_out += 1;
-        self.sender.report(report.bytes())
+        let mut room = [0; LARGEST];
+        let bytes = match &mut self.protected {
+            Some(protected) => protected.sealer.rtcp(report.bytes(), &mut room)?,
+            None => report.bytes(),
+        };
+        Some(self.sender.report(bytes))
     }
 
     /// The VoIP metrics of what comes (RFC 3611 §4.7).
@@ -255,16 +299,23 @@ impl Leg {
             digits,
             figures,
             said,
+            latch,
+            protected,
             ..
         } = self;
         if !media.send || media.remote.ip().is_unspecified() {
             sender.pass();
             return;
         }
+        let to = latch.destination(media.remote);
         let mut sent = |data: Bytes| {
             figures.packets_out += 1;
             figures.bytes_out += data.len() as u64;
-            sent(media.remote, data);
+            let data = match protected {
+                Some(protected) => protected.sealed(&data),
+                None => Some(data),
+            };
+            data.into_iter().for_each(|data| sent(to, data));
         };
         match (media.dtmf, media.dtmf.and_then(|_| digits.next_slot())) {
             (Some(payload_type), Some(event)) => {
@@ -324,12 +375,44 @@ impl Leg {
     }
 }
 
+/// SRTP in both directions.
+#[derive(Debug)]
+struct Protected {
+    protection: Protection,
+    sealer: Sealer,
+    opener: Opener,
+    writer: Writer,
+}
+
+impl Protected {
+    fn new(protection: Protection) -> Self {
+        Self {
+            protection,
+            sealer: Sealer::new(protection.suite, &protection.ours),
+            opener: Opener::new(protection.suite, &protection.theirs),
+            writer: Writer::default(),
+        }
+    }
+
+    /// Takes over keys that were negotiated anew; those that stay the same go on.
+    fn rekey(&mut self, new: Protection) {
+        let old = std::mem::replace(&mut self.protection, new);
+        if (old.suite, old.ours) != (new.suite, new.ours) {
+            self.sealer.rekey(new.suite, &new.ours);
+        }
+        if (old.suite, old.theirs) != (new.suite, new.theirs) {
+            self.opener.rekey(new.suite, &new.theirs);
+        }
+    }
+
+    fn sealed(&mut self, packet: &[u8]) -> Option<Bytes> {
+        let mut room = [0; LARGEST];
+        let sealed = self.sealer.rtp(packet, &mut room)?;
+        Some(self.writer.copy(sealed))
+    }
+}
+
 #[allow(clippy::cast_precision_loss)]
 fn share(part: u64, of: u64) -> f32 {
     part as f32 / of.max(1) as f32
-}
-
-/// An IPv4 address that came mapped into IPv6 is the same address.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -12,6 +12,7 @@ mod delay;
 mod dtmf;
 mod jitter;
 mod keys;
+mod latch;
 mod leg;
 mod pitch;
 mod playout;
@@ -23,10 +24,12 @@ mod rtcp;
 mod rtp;
 mod sender;
 mod session;
+mod srtp;
 mod stretch;
 mod tone;
 
 pub use session::Session;
+pub use srtp::{MasterKey, Protection, Suite};
 
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -86,6 +89,10 @@ pub struct LegMedia {
     pub receive: bool,
     /// Its reports.
     pub control: Control,
+    /// Whether RTP goes to where RTP comes from (RFC 4961), whatever was signalled.
+    pub latch: bool,
+    /// How its packets are protected; none is plain RTP.
+    pub protection: Option<Protection>,
 }
 
 /// How a leg's RTCP goes (RFC 3550 §6). The default is that none is sent.
@@ -262,6 +269,10 @@ pub struct Figures {
     pub duplicates: u64,
     /// Datagrams from an address that was not signalled.
     pub foreign: u64,
+    /// Packets that are not authentic, or came before (SRTP).
+    pub unauthentic: u64,
+    /// Packets beyond what a port takes in a second.
+    pub excess: u64,
     /// Datagrams that are not RTP.
     pub malformed: u64,
     /// Packets with a payload type that was not negotiated.

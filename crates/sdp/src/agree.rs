@@ -1,8 +1,9 @@
 //! Offer and answer (RFC 3264).
 
+use crate::crypto::{self, Crypto};
 use crate::description::{Address, PacketTime};
 use crate::write::{self, Audio};
-use crate::{Agreement, Description, Direction, Local, Stream, Unacceptable};
+use crate::{Agreement, Description, Direction, Keys, Local, Security, Stream, Unacceptable};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,6 +29,11 @@ pub fn answer_within(
     most: Direction,
 ) -> Result<(Bytes, Agreement), Unacceptable> {
     let (chosen, mut agreement) = choose(offer.streams(), local)?;
+    let crypto = agreement.security.map(|security| Crypto {
+        tag: security.tag,
+        suite: security.suite,
+        key: security.ours,
+    });
     agreement.direction = agreement.direction.within(most);
     let mut text = String::with_capacity(512);
     write::session(&mut text, local, offer.time());
@@ -40,6 +46,7 @@ pub fn answer_within(
                     .map(|(number, flash)| (number, if flash { "0-16" } else { "0-15" })),
                 ptime_ms: agreement.ptime_ms,
                 direction: agreement.direction,
+                cryptos: crypto.as_slice(),
                 muxed: agreement.rtcp_mux,
                 voip_metrics: agreement.voip_metrics,
             };
@@ -68,8 +75,12 @@ pub fn offer_like(local: &Local, direction: Direction, last: Option<&Description
         .collect();
     let streams = last.map_or(&[][..], Description::streams);
     let ours = place_of_audio(streams, local);
+    let was_secure = streams.get(ours).is_some_and(Stream::is_secure_rtp);
+    let secure = |keys: &&Keys| keys.required() || was_secure;
+    let cryptos = local.keys.as_ref().filter(secure).map(crypto::offered);
     let audio = Audio {
         codecs: &codecs,
+        cryptos: cryptos.as_deref().unwrap_or_default(),
         events: Some((events_number(streams.get(ours)), "0-16")),
         ptime_ms: local.ptime_ms,
         direction,
@@ -122,6 +133,15 @@ pub fn accept_like(
         .filter(|_| fits)
         .ok_or(Unacceptable::NotAnAnswer)?;
     let agreement = take(stream, local)?;
+    // the answer repeats the tag of ours that has its suite (RFC 4568 §5.1.3)
+    let fits = |security: &Security| {
+        let ours = local.keys.as_ref().map(crypto::offered).unwrap_or_default();
+        ours.iter()
+            .any(|ours| (ours.tag, ours.suite) == (security.tag, security.suite))
+    };
+    if !agreement.security.as_ref().is_none_or(fits) {
+        return Err(Unacceptable::NotAnAnswer);
+    }
     Ok(Agreement {
         direction: agreement.direction.within(direction),
         // RFC 5761 §5.1.1: what was not offered is not in an answer
@@ -178,7 +198,7 @@ fn choose(streams: &[Stream], local: &Local) -> Result<(usize, Agreement), Unacc
 const fn closeness(reason: Unacceptable) -> u8 {
     match reason {
         Unacceptable::NoAudio | Unacceptable::NotAnAnswer => 0,
-        Unacceptable::Transport => 1,
+        Unacceptable::Transport | Unacceptable::Insecure | Unacceptable::NoCrypto => 1,
         Unacceptable::NoCodec => 2,
         Unacceptable::BadAddress | Unacceptable::AddressType => 3,
     }
@@ -189,13 +209,15 @@ fn take(stream: &Stream, local: &Local) -> Result<Agreement, Unacceptable> {
     if !stream.is_live_audio() {
         return Err(Unacceptable::NoAudio);
     }
-    if !stream.is_plain_rtp() {
-        return Err(Unacceptable::Transport);
-    }
+    let security = security(stream, local)?;
     let (payload_type, codec) = stream
         .first_codec(&local.codecs)
         .ok_or(Unacceptable::NoCodec)?;
     let ip = reachable(stream.address, local.address)?;
+    // what is sent to ourselves would come back as the peer's
+    if ip == local.address && stream.port() == local.port {
+        return Err(Unacceptable::BadAddress);
+    }
     Ok(Agreement {
         remote: SocketAddr::new(ip, stream.port()),
         codec,
@@ -210,7 +232,27 @@ fn take(stream: &Stream, local: &Local) -> Result<Agreement, Unacceptable> {
         },
         rtcp_mux: stream.muxed,
         voip_metrics: stream.voip_metrics,
+        security,
     })
+}
+
+/// The keys that a stream is agreed on with; none for plain RTP.
+fn security(stream: &Stream, local: &Local) -> Result<Option<Security>, Unacceptable> {
+    match &local.keys {
+        None if stream.is_plain_rtp() => Ok(None),
+        Some(keys) if stream.is_plain_rtp() && !keys.required() => Ok(None),
+        Some(keys) if stream.is_secure_rtp() => {
+            let theirs = crypto::best(&stream.cryptos).ok_or(Unacceptable::NoCrypto)?;
+            Ok(Some(Security {
+                tag: theirs.tag,
+                suite: theirs.suite,
+                ours: keys.key(theirs.suite),
+                theirs: theirs.key,
+            }))
+        }
+        Some(keys) if keys.required() => Err(Unacceptable::Insecure),
+        Some(_) | None => Err(Unacceptable::Transport),
+    }
 }
 
 fn reachable(address: Address, ours: IpAddr) -> Result<IpAddr, Unacceptable> {

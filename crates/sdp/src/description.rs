@@ -1,5 +1,6 @@
 //! The typed view of a description: what offer and answer need of RFC 8866.
 
+use crate::crypto::Crypto;
 use crate::{Codec, Direction, SdpError};
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 const MAX_BYTES: usize = 64 * 1024;
 /// Streams of a description; more are refused.
 const MAX_STREAMS: usize = 500;
+/// Keys of SRTP looked at per stream.
+const MAX_CRYPTOS: usize = 32;
 /// Formats looked at per stream: payload types are seven bits wide.
 const MAX_FORMATS: usize = 128;
 
@@ -127,6 +130,8 @@ pub struct Stream {
     pub(crate) muxed: bool,
     /// `a=rtcp-xr` asks for VoIP metrics (RFC 3611 §5.1).
     pub(crate) voip_metrics: bool,
+    /// The keys of SRTP that can be used (RFC 4568).
+    pub(crate) cryptos: Vec<Crypto>,
 }
 
 /// `a=ptime` and `a=maxptime` in milliseconds, absent when not usable.
@@ -164,6 +169,12 @@ impl Stream {
                 .iter()
                 .any(|attribute| attribute.attribute.trim().eq_ignore_ascii_case("rtcp-mux")),
             voip_metrics: asks_for_voip_metrics(attributes).unwrap_or(defaults.voip_metrics),
+            cryptos: attributes
+                .iter()
+                .filter(|attribute| attribute.attribute.eq_ignore_ascii_case("crypto"))
+                .take(MAX_CRYPTOS)
+                .filter_map(|attribute| Crypto::read(attribute.value.as_deref()?))
+                .collect(),
             media: media.media,
             port: media.port,
             proto: media.proto,
@@ -218,6 +229,11 @@ impl Stream {
     /// Whether it is plain RTP.
     pub(crate) fn is_plain_rtp(&self) -> bool {
         self.proto.eq_ignore_ascii_case("RTP/AVP")
+    }
+
+    /// Whether it is SRTP with keys in the description.
+    pub(crate) fn is_secure_rtp(&self) -> bool {
+        self.proto.eq_ignore_ascii_case("RTP/SAVP")
     }
 
     /// The first of the peer's formats that is one of `ours`, in the peer's order (RFC 3264 §6.1).

@@ -23,6 +23,12 @@ pub enum Unacceptable {
     /// Audio, but over a transport other than RTP/AVP.
     #[error("no audio over RTP/AVP")]
     Transport,
+    /// Plain RTP where SRTP is required.
+    #[error("SRTP is required")]
+    Insecure,
+    /// SRTP, but without a key that can be used.
+    #[error("no usable crypto attribute")]
+    NoCrypto,
     /// No codec in common.
     #[error("no codec in common")]
     NoCodec,
@@ -49,7 +55,8 @@ impl Unacceptable {
     pub const fn warning_code(self) -> u16 {
         match self {
             Self::NoAudio => 304,
-            Self::Transport => 302,
+            Self::Transport | Self::Insecure => 302,
+            Self::NoCrypto => 399,
             Self::NoCodec => 305,
             Self::AddressType => 301,
             Self::BadAddress => 300,
@@ -62,7 +69,8 @@ impl Unacceptable {
     pub const fn warning_text(self) -> &'static str {
         match self {
             Self::NoAudio => "Media type not available",
-            Self::Transport => "Incompatible transport protocol",
+            Self::Transport | Self::Insecure => "Incompatible transport protocol",
+            Self::NoCrypto => "No usable crypto attribute",
             Self::NoCodec => "Incompatible media format",
             Self::AddressType => "Incompatible network address formats",
             Self::BadAddress => "Incompatible network protocol",

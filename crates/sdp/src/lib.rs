@@ -6,11 +6,13 @@
 //! an answer always answers the offer at hand.
 
 mod agree;
+mod crypto;
 mod description;
 mod error;
 mod write;
 
 pub use agree::{accept, accept_like, answer, answer_within, offer, offer_like};
+pub use crypto::{Key, Keys, Security, Suite};
 pub use description::{Description, Stream};
 pub use error::{SdpError, Unacceptable};
 
@@ -136,6 +138,8 @@ pub struct Local {
     pub version: u64,
     /// The packet time asked for, in milliseconds.
     pub ptime_ms: u16,
+    /// The keys of SRTP; without them there is only plain RTP.
+    pub keys: Option<Keys>,
 }
 
 /// What offer and answer have agreed on.
@@ -159,6 +163,8 @@ pub struct Agreement {
     pub rtcp_mux: bool,
     /// Whether the peer is sent VoIP metrics (RFC 3611 §5).
     pub voip_metrics: bool,
+    /// SRTP, if agreed.
+    pub security: Option<Security>,
 }
 
 pub use write::same_but_version;

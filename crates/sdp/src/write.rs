@@ -1,5 +1,6 @@
 //! Descriptions as text.
 
+use crate::crypto::Crypto;
 use crate::{Codec, Direction, Local, Stream};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -11,6 +12,8 @@ pub(crate) struct Audio<'a> {
     pub(crate) events: Option<(u8, &'static str)>,
     pub(crate) ptime_ms: u16,
     pub(crate) direction: Direction,
+    /// The keys of SRTP; none for plain RTP.
+    pub(crate) cryptos: &'a [Crypto],
     /// RTCP shares the port.
     pub(crate) muxed: bool,
     /// VoIP metrics are sent and taken.
@@ -38,7 +41,12 @@ pub(crate) fn session(text: &mut String, local: &Local, time: (u64, u64)) {
 
 /// The audio stream: its `m=` line and attributes.
 pub(crate) fn audio(text: &mut String, port: u16, audio: &Audio<'_>) {
-    let _ = write!(text, "m=audio {port} RTP/AVP");
+    let transport = if audio.cryptos.is_empty() {
+        "RTP/AVP"
+    } else {
+        "RTP/SAVP"
+    };
+    let _ = write!(text, "m=audio {port} {transport}");
     for (payload_type, _) in audio.codecs {
         let _ = write!(text, " {payload_type}");
     }
@@ -66,6 +74,9 @@ pub(crate) fn audio(text: &mut String, port: u16, audio: &Audio<'_>) {
         audio.ptime_ms,
         audio.direction.name()
     );
+    for crypto in audio.cryptos {
+        let _ = write!(text, "a=crypto:{}\r\n", crypto.text());
+    }
     if audio.muxed {
         text.push_str("a=rtcp-mux\r\n");
     }

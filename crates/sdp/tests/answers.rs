@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
 
 use sdp::{
-    Agreement, Codec, Description, Direction, Local, SdpError, Unacceptable, accept, accept_like,
-    answer, offer, offer_like,
+    Agreement, Codec, Description, Direction, Keys, Local, SdpError, Suite, Unacceptable, accept,
+    accept_like, answer, offer, offer_like,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,6 +15,7 @@ fn local() -> Local {
         session_id: 77,
         version: 1,
         ptime_ms: 20,
+        keys: None,
     }
 }
 
@@ -329,6 +330,118 @@ fn shared_port_that_was_not_offered_is_not_in_an_answer() {
     let agreement = accept(&local(), Direction::SendRecv, &answer).unwrap();
     assert!(!agreement.rtcp_mux);
     assert_eq!(agreement.rtcp.port(), 4001);
+}
+
+const KEY: &str = "d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+const GCM: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw==";
+
+fn with_keys(required: bool) -> Local {
+    Local {
+        keys: Some(Keys::new(required, &[9; Keys::MATERIAL])),
+        ..local()
+    }
+}
+
+fn parsed(rest: &str) -> Description {
+    Description::parse(with_head(rest).as_bytes()).unwrap()
+}
+
+#[test]
+fn srtp_is_answered_with_the_suite_we_like_best_and_its_tag() {
+    let offer = parsed(&format!(
+        "m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\na=crypto:7 AEAD_AES_128_GCM inline:{GCM}\na=crypto:9 NEW_SUITE inline:x\n"
+    ));
+    for required in [false, true] {
+        let (text, agreement) = answer(&offer, &with_keys(required)).unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert!(text.contains("m=audio 30000 RTP/SAVP 0\r\n"));
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("a=crypto"))
+            .collect();
+        let [line] = lines[..] else {
+            panic!("{lines:?}")
+        };
+        assert!(
+            line.starts_with("a=crypto:7 AEAD_AES_128_GCM inline:CQkJ"),
+            "{line}"
+        );
+        let security = agreement.security.unwrap();
+        assert_eq!((security.tag, security.suite), (7, Suite::AeadAes128Gcm));
+        assert_eq!(security.theirs.expose()[..3], [0, 1, 2]);
+    }
+}
+
+#[test]
+fn plain_rtp_and_srtp_are_refused_where_the_policy_says_so() {
+    let plain = parsed("m=audio 4000 RTP/AVP 0\n");
+    let secure = parsed(&format!(
+        "m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:{KEY}\n"
+    ));
+    let with_mki = parsed(&format!(
+        "m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:4\n"
+    ));
+    let verdict = |offer: &Description, local: &Local| {
+        answer(offer, local).map(|(_, agreed)| agreed.security.is_some())
+    };
+    let refused = |why: Unacceptable| Err(why);
+    assert_eq!(verdict(&plain, &local()), Ok(false));
+    assert_eq!(verdict(&plain, &with_keys(false)), Ok(false));
+    assert_eq!(
+        verdict(&plain, &with_keys(true)),
+        refused(Unacceptable::Insecure)
+    );
+    assert_eq!(verdict(&secure, &local()), refused(Unacceptable::Transport));
+    assert_eq!(verdict(&secure, &with_keys(false)), Ok(true));
+    assert_eq!(verdict(&secure, &with_keys(true)), Ok(true));
+    assert_eq!(
+        verdict(&with_mki, &with_keys(true)),
+        refused(Unacceptable::NoCrypto)
+    );
+    assert_eq!(Unacceptable::Insecure.status(), 488);
+}
+
+#[test]
+fn srtp_is_offered_where_it_is_required_and_the_answer_is_held_to_our_tags() {
+    let ours = with_keys(true);
+    let text = offer(&ours, Direction::SendRecv);
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert!(text.contains("m=audio 30000 RTP/SAVP 0 8 101\r\n"));
+    assert_eq!(text.matches("a=crypto:").count(), 4);
+    assert!(text.contains("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:CQkJ"));
+    let answered = |tag: u32| {
+        let answer = parsed(&format!(
+            "m=audio 4000 RTP/SAVP 0\na=crypto:{tag} AES_CM_128_HMAC_SHA1_80 inline:{KEY}\n"
+        ));
+        accept(&ours, Direction::SendRecv, &answer)
+    };
+    assert!(answered(3).unwrap().security.is_some());
+    assert_eq!(answered(1).unwrap_err(), Unacceptable::NotAnAnswer);
+    let plain = offer(&with_keys(false), Direction::SendRecv);
+    assert!(
+        !String::from_utf8(plain.to_vec())
+            .unwrap()
+            .contains("crypto")
+    );
+}
+
+#[test]
+fn session_that_is_srtp_is_offered_anew_as_srtp() {
+    let theirs = parsed(&format!(
+        "m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\n"
+    ));
+    let text = offer_like(&with_keys(false), Direction::SendOnly, Some(&theirs));
+    assert!(
+        String::from_utf8(text.to_vec())
+            .unwrap()
+            .contains("RTP/SAVP")
+    );
+}
+
+#[test]
+fn our_own_port_is_nobodys_address() {
+    let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n";
+    assert_eq!(answered(offer).unwrap_err(), Unacceptable::BadAddress);
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn local(codecs: Vec<Codec>, ptime_ms: u16) -> Local {
         session_id: 5,
         version: 9,
         ptime_ms,
+        keys: None,
     }
 }
 
@@ -122,8 +123,9 @@ proptest! {
     fn own_offers_are_always_agreed_between_two_of_us(port in 1_u16.., pcma_first in any::<bool>()) {
         let codecs = if pcma_first { vec![Codec::Pcma, Codec::Pcmu] } else { vec![Codec::Pcmu, Codec::Pcma] };
         let ours = Local { port, ..local(codecs, 20) };
+        let other = Local { address: IpAddr::from([192, 0, 2, 77]), ..ours.clone() };
         let (reply, theirs) =
-            answer(&Description::parse(&offer(&ours, Direction::SendOnly)).unwrap(), &ours).unwrap();
+            answer(&Description::parse(&offer(&ours, Direction::SendOnly)).unwrap(), &other).unwrap();
         let agreed = accept(&ours, Direction::SendOnly, &Description::parse(&reply).unwrap()).unwrap();
         prop_assert_eq!(agreed.codec, ours.codecs[0]);
         prop_assert_eq!(agreed.direction, theirs.direction.reversed());

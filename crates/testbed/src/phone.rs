@@ -25,6 +25,7 @@ impl Phone {
             session_id: number + 1,
             version: 1,
             ptime_ms: 20,
+            keys: None,
         };
         Self {
             local,

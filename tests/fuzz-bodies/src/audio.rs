@@ -1,7 +1,9 @@
 //! What comes on a media port: RTP, telephone events, RTCP, STUN, DTLS, noise.
 
 use bytes::Bytes;
-use media_core::{Codec, Control, Input, LegMedia, Output, Session, Side};
+use media_core::{
+    Codec, Control, Input, LegMedia, MasterKey, Output, Protection, Session, Side, Suite,
+};
 use timebase::Now;
 
 use crate::choices::Choices;
@@ -25,6 +27,12 @@ pub fn audio(data: &[u8]) {
             muxed: choices.rarely(2),
             voip_metrics: choices.rarely(2),
         },
+        latch: choices.rarely(2),
+        protection: choices.rarely(4).then(|| Protection {
+            suite: choices.of(&[Suite::AesCm128HmacSha1Tag80, Suite::AeadAes256Gcm]),
+            ours: MasterKey::new(&[1; 46]),
+            theirs: MasterKey::new(&[2; 46]),
+        }),
     };
     let from = media.remote;
     session.handle_input(Now::ZERO, Input::Connect { side, media });

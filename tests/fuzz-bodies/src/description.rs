@@ -39,5 +39,6 @@ fn local() -> Local {
         session_id: 5,
         version: 9,
         ptime_ms: 20,
+        keys: None,
     }
 }

@@ -6,7 +6,6 @@ use timebase::Now;
 
 use super::Call;
 use crate::io::MediaSaid;
-use crate::media_leg::MediaLeg;
 use crate::outcome::Outcome;
 
 impl Call {
@@ -19,8 +18,7 @@ impl Call {
                 if self.is_restoring() {
                     return self.restore_session(address);
                 }
-                let codecs = self.facts.codecs.clone();
-                self.caller.media = Some(MediaLeg::new(address, self.facts.session_id, codecs));
+                self.caller.media = Some(self.facts.caller_leg(address));
                 self.offer_early();
                 self.answer_when_ready(now);
             }

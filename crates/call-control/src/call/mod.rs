@@ -79,6 +79,8 @@ pub struct Facts {
     pub session_id: u64,
     /// The codecs that we offer, in order.
     pub codecs: Vec<Codec>,
+    /// How its media are protected.
+    pub media: crate::MediaRules,
 }
 
 /// Where a call is.

@@ -205,7 +205,9 @@ impl Call {
     /// A port is open: the peer is told of it.
     pub(super) fn restore_session(&mut self, address: SocketAddr) {
         let codecs = self.facts.codecs.clone();
-        let mut media = MediaLeg::restored(address, self.facts.session_id, codecs);
+        let media = MediaLeg::restored(address, self.facts.session_id, codecs);
+        let keys = self.facts.media.next_keys();
+        let mut media = media.with(keys, self.facts.media.latch);
         let sdp = media.offer(sdp::Direction::SendRecv);
         self.caller.media = Some(media);
         self.command(self.caller.id, Command::Reoffer { sdp });

@@ -38,6 +38,8 @@ pub struct Script {
     pub hold_after: Option<Duration>,
     /// Hang up this long after the answer.
     pub hangup_after: Option<Duration>,
+    /// Offer and take SRTP only.
+    pub srtp: bool,
     /// What becomes of a REFER.
     pub on_refer: OnRefer,
 }

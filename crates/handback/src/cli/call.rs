@@ -82,6 +82,9 @@ pub(super) struct Call {
     /// Where to keep what is heard
     #[arg(long, value_name = "FILE.wav")]
     record: Option<PathBuf>,
+    /// Offer and take SRTP only, with keys in SDP
+    #[arg(long)]
+    srtp: bool,
     /// Hold the call for a second, that many seconds after the answer
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     hold_after: Option<Duration>,
@@ -179,7 +182,8 @@ impl Call {
         let printer = tokio::spawn(print(news));
         let taken = target.clone().map(|target| {
             let events = events.clone();
-            tokio::spawn(async move { target.take(returned_script(), events).await })
+            let script = returned_script(self.srtp);
+            tokio::spawn(async move { target.take(script, events).await })
         });
         hang_up_on_interrupt(&phone);
         let report = phone.call(self.order(audio), events).await;
@@ -257,8 +261,9 @@ impl Call {
                 then_say: Bytes::new(),
                 hold_after: self.hold_after,
                 hangup_after: self.hangup_after,
+                srtp: self.srtp,
                 on_refer: if self.answer_return {
-                    OnRefer::Call(Box::new(returned_script()))
+                    OnRefer::Call(Box::new(returned_script(self.srtp)))
                 } else {
                     OnRefer::Pretend
                 },
@@ -292,8 +297,9 @@ impl Call {
 }
 
 /// A returned call is listened to for a moment and ended.
-fn returned_script() -> Script {
+fn returned_script(srtp: bool) -> Script {
     Script {
+        srtp,
         hangup_after: Some(RETURNED_CALL),
         ..Script::default()
     }

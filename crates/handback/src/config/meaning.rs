@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use call_control::Srtp;
 use call_control::transfer::{AccountId, ReturnType};
 
 use sip_transport::TlsPart;
@@ -324,9 +325,9 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         refer: section.optional_word("refer"),
         refer_timeout: section.optional_word("refer_timeout"),
         invite_timeout: section.optional_word("invite_timeout"),
+        srtp: section.word("srtp", Srtp::Off),
         latch: section.flag("latch", false),
     };
-    not_yet(section);
     if let Some(proxy) = &trunk.outbound_proxy
         && !checks::is_proxy(proxy)
     {
@@ -364,16 +365,6 @@ fn profile(section: &mut Section<'_>) -> Profile {
         section.error("peer", problem);
         made
     })
-}
-
-/// Keys that are fixed now, so that a file that sets them says so instead of being half obeyed.
-fn not_yet(section: &mut Section<'_>) {
-    if section.flag("latch", false) {
-        section.error("latch", "symmetric RTP is not in this version yet");
-    }
-    if section.text("srtp", "off") != "off" {
-        section.error("srtp", "SRTP is not in this version yet; only \"off\"");
-    }
 }
 
 fn digest(section: &mut Section<'_>) -> Option<Digest> {

@@ -507,8 +507,8 @@ fn proofs_that_cannot_be_given_are_named() {
 
 #[test]
 fn what_this_version_lacks_is_refused_rather_than_ignored() {
-    let sdes = account("allow = [\"::1\"]\nsrtp = \"sdes\"");
-    assert!(only_error(&sdes).contains("not in this version yet"));
+    let dtls = account("allow = [\"::1\"]\nsrtp = \"dtls\"");
+    assert!(only_error(&dtls).contains("off, optional, required"));
     assert!(only_error("[store]\nurl = \"oracle\"").starts_with("store.url: "));
     assert!(only_error("[media]\ncodecs = [\"opus\"]").starts_with("media.codecs[0]: "));
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use call_control::Srtp;
 use call_control::transfer::{AccountId, ReturnType};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
@@ -367,6 +368,8 @@ pub struct Trunk {
     pub refer_timeout: Option<Duration>,
     /// Instead of [`Handback::invite_timeout`].
     pub invite_timeout: Option<Duration>,
+    /// Whether its media are SRTP.
+    pub srtp: Srtp,
     /// Whether RTP goes where RTP came from.
     pub latch: bool,
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use call_control::Srtp;
 use call_control::transfer::{ReturnType, TransferType};
 use ipnet::IpNet;
 use media_bridge::BargeIn;
@@ -49,6 +50,7 @@ words!(DigestAlgorithm {
     "SHA-256" => DigestAlgorithm::Sha256,
     "SHA-512-256" => DigestAlgorithm::Sha512256,
 });
+words!(Srtp { "off" => Srtp::Off, "optional" => Srtp::Optional, "required" => Srtp::Required });
 words!(Require { "any" => Require::Any, "all" => Require::All });
 words!(ReferPolicy { "allowed" => ReferPolicy::Allowed, "always" => ReferPolicy::Always });
 words!(ReliableProvisional {

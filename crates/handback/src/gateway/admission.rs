@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use call_control::{Call, Facts, screen_offer};
+use call_control::{Call, Facts, MediaRules, screen_offer};
 use sip_core::{Invitation, Response};
 use sip_transport::{Gate, LegEvents};
 use timebase::Now;
@@ -59,7 +59,7 @@ fn admit(
 }
 
 fn screen(offer: &[u8], invitation: &Invitation, trunk: &Trunk) -> Result<(), Response> {
-    screen_offer(offer, invitation.flow.local, &trunk.codecs).map_err(|why| {
+    screen_offer(offer, invitation.flow.local, &trunk.codecs, trunk.srtp).map_err(|why| {
         let refusal = Response::new(why.status());
         let refusal = match why.warning(&invitation.flow.local.to_string()) {
             Some(warning) => refusal.with_header("Warning", warning),
@@ -178,6 +178,7 @@ fn facts(trunk: &Trunk, rules: &Rules, invitation: &Invitation) -> Facts {
         tel_host: trunk.tel_host.clone(),
         session_id: identity::session_id(),
         codecs: trunk.codecs.clone(),
+        media: MediaRules::new(trunk.srtp, trunk.latch, rand::random()),
     }
 }
 

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use call_control::transfer::{self, AccountId, NewTransfer, TransferId};
-use call_control::{Facts, Progress, Stage};
+use call_control::{Facts, MediaRules, Progress, Stage};
 use serde::{Deserialize, Serialize};
 use sip_core::{DialogCheckpoint, Flow, Header, LegId, Reliability, Transport, TrunkId};
 use sip_transport::SipHandle;
@@ -177,6 +177,7 @@ impl Base {
             tel_host: trunk.tel_host.clone(),
             session_id: self.session_id,
             codecs: trunk.codecs.clone(),
+            media: MediaRules::new(trunk.srtp, trunk.latch, rand::random()),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use agent_hook::{HookError, Hooks};
 use bytes::Bytes;
 use call_control::transfer::{AccountId, NewTransfer, ReturnCredentials};
-use call_control::{ByeRule, Fallback, Notifies, Peer, Policy};
+use call_control::{ByeRule, Fallback, Notifies, Peer, Policy, Srtp};
 use ipnet::IpNet;
 use media_bridge::BargeIn;
 use media_core::Tone;
@@ -53,6 +53,9 @@ pub(super) struct Trunk {
     /// How often the outbound proxy is asked whether it is there.
     pub(super) options_interval: Option<Duration>,
     pub(super) codecs: Vec<sdp::Codec>,
+    /// Whether its media are SRTP, and whether RTP goes to where it comes from.
+    pub(super) srtp: Srtp,
+    pub(super) latch: bool,
     pub(super) max_calls: u32,
     calls: Arc<AtomicU32>,
 }
@@ -152,6 +155,8 @@ impl Directory {
                         .iter()
                         .map(|codec| sdp_codec(*codec))
                         .collect(),
+                    srtp: trunk.srtp,
+                    latch: trunk.latch,
                     max_calls: trunk.max_calls,
                     calls: counts.get(&key).cloned().unwrap_or_default(),
                 }));

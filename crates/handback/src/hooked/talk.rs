@@ -468,6 +468,8 @@ fn leg() -> LegMedia {
         send: true,
         receive: true,
         control: Control::default(),
+        latch: false,
+        protection: None,
     }
 }
 

@@ -13,6 +13,8 @@ fn media() -> LegMedia {
         send: true,
         receive: true,
         control: Control::default(),
+        latch: false,
+        protection: None,
     }
 }
 

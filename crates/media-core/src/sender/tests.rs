@@ -14,6 +14,8 @@ fn media(ptime_ms: u16) -> LegMedia {
         send: true,
         receive: true,
         control: Control::default(),
+        latch: false,
+        protection: None,
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) fn media(side: Side) -> LegMedia {
         send: true,
         receive: true,
         control: Control::default(),
+        latch: false,
+        protection: None,
     }
 }
 

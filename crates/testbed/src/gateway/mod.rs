@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use call_control::{
-    AgentSaid, Call, Input, Outcome, Output, Record, StoreReply, StoreRequest, screen_offer,
+    AgentSaid, Call, Input, Outcome, Output, Record, Srtp, StoreReply, StoreRequest, screen_offer,
 };
 use media_core::Side;
 use sip_core::{Command, Invitation, LegEvent, LegId, Place, Response};
@@ -221,7 +221,7 @@ impl Gateway {
             return self.host.refuse(now, invitation, Response::new(404));
         };
         if let Some(offer) = &invitation.offer
-            && let Err(why) = screen_offer(offer, self.host.address, &setting::CODECS)
+            && let Err(why) = screen_offer(offer, self.host.address, &setting::CODECS, Srtp::Off)
         {
             let refusal = Response::new(why.status());
             return self.host.refuse(now, invitation, refusal);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use call_control::transfer::{
     InputContext, NewTransfer, ReturnCredentials, ReturnType, SipReturn, TransferType,
 };
-use call_control::{Facts, Fallback, Peer, Policy, TRANSFER_HEADER};
+use call_control::{Facts, Fallback, MediaRules, Peer, Policy, TRANSFER_HEADER};
 use media_core::Tone;
 use sdp::Codec;
 use sip_core::{Credentials, EndpointConfig, Header, Invitation, TrunkRule};
@@ -120,5 +120,6 @@ pub(super) fn facts(invitation: &Invitation, session_id: u64) -> Facts {
         tel_host: None,
         session_id,
         codecs: CODECS.to_vec(),
+        media: MediaRules::default(),
     }
 }

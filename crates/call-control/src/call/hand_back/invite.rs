@@ -150,7 +150,8 @@ impl Call {
         };
         dialing.progressed = false;
         let codecs = self.offered_codecs();
-        let mut media = MediaLeg::new(port, self.facts.session_id + 1, codecs);
+        let session_id = self.facts.session_id + 1;
+        let mut media = self.facts.media.leg(port, session_id, codecs);
         let sdp = media.offer(Direction::SendRecv);
         let (leg, address) = (hop.leg, hop.flow.remote);
         if let Some(step) = self.current() {

@@ -17,7 +17,7 @@ use crate::transfer::{
     InputContext, NewTransfer, OutputContext, ReturnType, SipReturn, Status, Transfer,
     TransferType, Variables,
 };
-use crate::{Call, Facts, Outcome, Record};
+use crate::{Call, Facts, MediaRules, Outcome, Record};
 
 pub(super) const CALLER: LegId = LegId(2);
 pub(super) const TARGET: LegId = LegId(1);
@@ -84,6 +84,7 @@ pub(super) fn facts() -> Facts {
         tel_host: None,
         session_id: 7,
         codecs: vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
+        media: MediaRules::default(),
     }
 }
 

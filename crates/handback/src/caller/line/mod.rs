@@ -132,6 +132,7 @@ impl Line {
             session_id: leg.0 + 1,
             version: 1,
             ptime_ms: PTIME_MS,
+            keys: script.srtp.then(keys),
         };
         Ok(Self {
             phone,
@@ -348,4 +349,11 @@ fn reason_text(reason: &ReasonValue) -> String {
         .as_ref()
         .map_or_else(String::new, |text| format!(" {text}"));
     format!("{}{cause}{text}", reason.protocol)
+}
+
+/// Keys of SRTP that nobody can guess.
+fn keys() -> sdp::Keys {
+    let mut material = [0; sdp::Keys::MATERIAL];
+    rand::fill(&mut material);
+    sdp::Keys::new(true, &material)
 }

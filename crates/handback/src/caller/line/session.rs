@@ -94,6 +94,8 @@ impl Line {
                 muxed: agreement.rtcp_mux,
                 voip_metrics: agreement.voip_metrics,
             },
+            latch: false,
+            protection: agreement.security.as_ref().map(call_control::protection),
         };
         if self
             .media
