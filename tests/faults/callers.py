@@ -49,6 +49,9 @@ class Call:
     def methods(self):
         return [what for _, what in self.seen]
 
+    def hop(self):
+        return self.routes[0].split("<")[1].split(">")[0] if self.routes else self.target
+
     def sdp(self):
         return SDP.format(n=random.randint(1, 1 << 30), ip=self.sbc.ip, port=40000).encode()
 
@@ -101,7 +104,7 @@ class Call:
                 self.routes = list(reversed(fields.get("record-route", [])))
                 if self.accepted_at is None:
                     self.accepted_at = time.monotonic()
-            await self.sbc.send(self.request("ACK", 1), self.sbc.way(self.target))
+            await self.sbc.send(self.request("ACK", 1), self.sbc.way(self.hop()))
             if not self.answer.done():
                 self.answer.set_result(status)
         elif method == "NOTIFY":
@@ -160,7 +163,7 @@ class Call:
             message = self.request("NOTIFY", self.cseq, extra, body)
             for _ in range(6):
                 self.notify_acks.clear()
-                await self.sbc.send(message, self.sbc.way(self.target))
+                await self.sbc.send(message, self.sbc.way(self.hop()))
                 try:
                     await asyncio.wait_for(self.notify_acks.wait(), 1.0)
                     break
@@ -172,7 +175,7 @@ class Call:
         message = self.request("BYE", self.cseq)
         for _ in range(4):
             if not self.done.is_set():
-                await self.sbc.send(message, self.sbc.way(self.target))
+                await self.sbc.send(message, self.sbc.way(self.hop()))
                 await asyncio.wait([asyncio.ensure_future(self.done.wait())], timeout=1.0)
         self.finish()
 
@@ -203,7 +206,7 @@ class Sbc(asyncio.DatagramProtocol):
         return self
 
     def way(self, uri):
-        host = (uri or "").split("@")[-1].split(";")[0]
+        host = (uri or "").split("@")[-1].removeprefix("sip:").split(";")[0]
         address, _, port = host.partition(":")
         return (address, int(port)) if port.isdigit() else self.gateway
 

@@ -211,7 +211,7 @@ hook = "builtin:silence"
   secret_hash = '{hash}'
   [[account.trunk]]
   name = "stay"
-  allow = ["{net}.8/32"]
+  allow = ["{net}.8/32", "{net}.4/32"]
   max_calls = 1000
 """
 
@@ -464,6 +464,51 @@ async def cluster(world, short):
     check(not kept.done.is_set() and not fresh.done.is_set(), "a call of the survivor was disturbed")
     await asyncio.gather(kept.hang_up(), fresh.hang_up())
     await world.audit(second)
+
+
+@test
+async def dispatcher(world, short):
+    """Kamailio in front of two nodes (config/kamailio-dispatcher.cfg): one dies, new calls go to the other, the dead one's are handed back."""
+    if not shutil.which("kamailio"):
+        raise Failure("Kamailio is not installed: apt-get install kamailio")
+    world.use_postgres()
+    first, second = await world.gateway("gw-1", 2).start(), await world.gateway("gw-2", 3).start()
+    net = world.options.net
+    config = (ROOT / "config/kamailio-dispatcher.cfg").read_text().replace("127.0.0.1:5070", f"{net}.4:5070")
+    config = config.replace("kamailio-dispatcher.list", str(world.work / "nodes.list"))
+    (world.work / "kamailio.cfg").write_text(config)
+    (world.work / "nodes.list").write_text(f"1 sip:{net}.2:5060\n1 sip:{net}.3:5060\n")
+    log = open(world.work / "kamailio.log", "wb")
+    kamailio = subprocess.Popen(
+        ["kamailio", "-DD", "-f", world.work / "kamailio.cfg", "-Y", world.work, "-m", "64", "-M", "8"], stdout=log, stderr=log
+    )
+    try:
+        await asyncio.sleep(5)  # it asks the nodes whether they are there
+        proxy = Sbc(f"{net}.8", (f"{net}.4", 5070), "UDP")
+        sbc = await proxy.start()
+        calls = []
+        for kind in ("REFER", "BYE", "REFER", "BYE"):
+            call = await world.call(sbc, await world.register(first, kind, account="stay"))
+            check(call.status == 200, f"through the proxy: {call.status}")
+            calls.append((call, kind))
+        held = [gateway.figure("handback_sip_legs") for gateway in (first, second)]
+        check(held == [2, 2], f"the calls are not shared out: {held}")
+        await asyncio.sleep(LEASE + 1)
+        since = time.monotonic()
+        first.kill()
+        fresh = await world.call(sbc, await world.register(second, "BYE", account="stay"))
+        check(fresh.status == 200, f"a new call after the death: {fresh.status}")
+        await asyncio.sleep(LEASE + 5)
+        over = [(call, kind) for call, kind in calls if call.done.is_set()]
+        check(len(over) == 2, f"{len(over)} calls were handed back, not 2")
+        for call, kind in over:
+            took = check_handed_back(call, kind, since, LEASE + 5)
+            print(f"   {kind} through the proxy: taken over {took:.2f} s after the death, CSeq {call.last_cseq}")
+        await asyncio.gather(*(call.hang_up() for call, _ in [*calls, (fresh, "")] if not call.done.is_set()))
+        await world.audit(second)
+    finally:
+        kamailio.terminate()
+        kamailio.wait()
 
 
 @test
