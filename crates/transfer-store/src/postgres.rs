@@ -23,6 +23,8 @@ use crate::vault::EncryptionKey;
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 const CONNECTIONS: u32 = 16;
+/// Connections that are open before they are needed: on a busy machine opening one takes long.
+const READY: u32 = 4;
 /// Where the key is made when none is configured, in the working folder.
 const KEY_BESIDE: &str = "handback.postgres";
 /// How long another node's migration may take before opening fails.
@@ -80,6 +82,7 @@ impl Postgres {
         };
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
+            .min_connections(READY)
             .acquire_timeout(options.patience)
             .connect_lazy_with(patient(connect, options.patience));
         let most = u32::try_from(options.queue.max(1)).unwrap_or(u32::MAX);
