@@ -85,6 +85,12 @@ name = "silent-sbc"
 allow = ["127.0.0.4/32"]
 T
 configuration closed "$closed_sip" "$closed_api" "$closed_admin" 44000 2s
+cat >>"$work/closed.toml" <<T
+[[account.trunk]]
+name = "reliable"
+allow = ["127.0.0.5/32"]
+reliable_provisional = "supported"
+T
 
 # An agent that takes the connection and never says a word: any listening socket does.
 free_port
@@ -93,7 +99,8 @@ sipp -sf "$here/return-targets/refuses_with_486.xml" -t t1 -i 127.0.0.1 -p "$sil
 silent_pid=$(sed -n 's/.*PID=\[\([0-9]*\)\].*/\1/p' "$work/silent.out")
 [ -n "$silent_pid" ] && pids+=("$silent_pid")
 start_gateway main
-start_gateway closed
+# The closed one also rings.
+HANDBACK__AGENT__RINGING=true start_gateway closed
 
 # call TRANSPORT FROM SIP_PORT USER ID SCENARIO LOG: one caller, to its end.
 call() {

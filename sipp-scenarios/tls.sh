@@ -78,7 +78,8 @@ return_targets = ["127.0.0.0/8", "::1"]
   secret_hash = '$key_hash'
   [[account.trunk]]
   name = "sbc"
-  allow = ["127.0.0.0/8", "::1"]
+  allow = ${allow:-["127.0.0.0/8", "::1"]}
+  ${further:-}
 TOML
   start_gateway "$name"
   sip=$tls admin_url=http://127.0.0.1:$admin
@@ -110,6 +111,12 @@ passes "call over TLS 1.3 alone is handed back by BYE" whole_call "127.0.0.1:$si
 passes "call over TLS and IPv6 is handed back by BYE" whole_call "[::1]:$sip" BYE 500
 passes "caller holds, resumes and hangs up" whole_call "127.0.0.1:$sip" BYE "" --hold-after 0.5 --hangup-after 2
 return_uri="sip:queue@127.0.0.1:5999" passes "call over TLS is handed back by REFER" whole_call "127.0.0.1:$sip" REFER 500
+pressed() {
+  transfer BYE "" ""
+  call "127.0.0.1:$sip" --dtmf 1 &&
+    [ "$(fetch "$api" acme "$key_secret" "$id" | jq -r .outputContext.transferVariables.digits)" = 1 ]
+}
+passes "keys that the caller presses over a TLS call reach the result" pressed
 passes "TLS 1.2 is spoken" probe -tls1_2
 passes "TLS 1.3 is spoken" probe -tls1_3
 passes "TLS 1.1 is refused" fails probe -tls1_1 -cipher DEFAULT@SECLEVEL=0
@@ -166,6 +173,18 @@ passes "caller with a certificate of another authority is turned away" \
   refused --certificate "$work/stranger.pem" --key "$work/stranger.key"
 passes "what was turned away is counted" test "$(figure handback_sip_tls_handshakes_failed_total)" -ge 2
 
+# A trunk that is known by digest alone.
+digest() {
+  transfer BYE "" 500
+  call "127.0.0.1:$sip" --user sbc --password "$1" && [ "$(status "$id")" = "$2" ]
+}
+allow="[]"
+further='digest = { username = "sbc", password = "trunk-secret" }'
+configure digest
+passes "caller who knows the password is taken over TLS" digest trunk-secret COMPLETED
+passes "caller who does not know it is challenged again over TLS" fails digest guessed COMPLETED
+unset allow further
+
 # The gateway that asks for certificates is the target of an INVITE return: it knows the transfer too.
 target_sip=$sip target_api=$api
 configure returning "ca_file = \"$work/ca.pem\""
@@ -184,5 +203,20 @@ not_returned() {
   [ "$(fetch "$target_api" acme "$key_secret" "$id" | jq -r .status)" = ACTIVE ]
 }
 passes "target whose certificate is of another authority is not called, and the call ends by BYE" not_returned
+
+# A server that shows what it is sent: the INVITE of a return offers its connection backwards (RFC 5923).
+configure aliasing "ca_file = \"$work/ca.pem\""
+alias_offered() {
+  free_port
+  openssl s_server -accept "127.0.0.1:$port" -cert "$work/gateway.pem" -key "$work/gateway.key" -CAfile "$work/ca.pem" \
+    -Verify 1 -quiet >"$work/shown.txt" 2>"$work/server.log" < <(sleep 20) &
+  pids+=($!)
+  sleep 0.5
+  transfer INVITE "sips:desk@127.0.0.1:$port" 300
+  call "127.0.0.1:$sip" --hangup-after 3 || true
+  tr -d '\r' <"$work/shown.txt" | grep -E '^Via: SIP/2.0/TLS 127.0.0.1:[0-9]+;branch=z9hG4bK[a-z0-9]+;rport;alias$' ||
+    { cat "$work/shown.txt" "$work/server.log"; return 1; }
+}
+passes "return by INVITE over TLS offers its connection backwards" alias_offered
 
 [ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -59,6 +60,7 @@ pub struct Peer {
     arrivals: mpsc::Receiver<Received>,
     /// Arrived, and not what was waited for.
     waiting: VecDeque<Received>,
+    repeats: Arc<AtomicUsize>,
 }
 
 impl Peer {
@@ -71,10 +73,11 @@ impl Peer {
     pub async fn calling_from(host: &str, lab: &Lab, transport: Transport) -> Self {
         let gateway = lab.sip(transport);
         let (sender, arrivals) = mpsc::channel(QUEUE);
+        let repeats = Arc::default();
         let (address, way) = match transport {
             Transport::Udp => {
                 let socket = Arc::new(UdpSocket::bind((host, 0)).await.unwrap());
-                tokio::spawn(datagrams(Arc::clone(&socket), sender));
+                tokio::spawn(datagrams(Arc::clone(&socket), sender, Arc::clone(&repeats)));
                 (socket.local_addr().unwrap(), Way::Datagram(socket, gateway))
             }
             Transport::Tcp | Transport::Tls => {
@@ -82,16 +85,20 @@ impl Peer {
                 (stream.local_addr().unwrap(), connection(stream, sender))
             }
         };
-        Self::new(transport, address, Some(way), arrivals)
+        Self {
+            repeats,
+            ..Self::new(transport, address, Some(way), arrivals)
+        }
     }
 
     /// A peer that waits to be called.
     pub async fn waiting(transport: Transport) -> Self {
         let (sender, arrivals) = mpsc::channel(QUEUE);
+        let repeats = Arc::default();
         let address = match transport {
             Transport::Udp => {
                 let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                tokio::spawn(datagrams(Arc::clone(&socket), sender));
+                tokio::spawn(datagrams(Arc::clone(&socket), sender, Arc::clone(&repeats)));
                 socket.local_addr().unwrap()
             }
             Transport::Tcp | Transport::Tls => {
@@ -105,7 +112,10 @@ impl Peer {
                 address
             }
         };
-        Self::new(transport, address, None, arrivals)
+        Self {
+            repeats,
+            ..Self::new(transport, address, None, arrivals)
+        }
     }
 
     fn new(
@@ -121,7 +131,14 @@ impl Peer {
             way,
             arrivals,
             waiting: VecDeque::new(),
+            repeats: Arc::default(),
         }
+    }
+
+    /// How many datagrams came again as they were.
+    #[must_use]
+    pub fn repeats(&self) -> usize {
+        self.repeats.load(Ordering::Relaxed)
     }
 
     /// Sends to the gateway: where it is known to be, else where it last wrote from.
@@ -249,12 +266,17 @@ fn check(message: &Message) {
     }
 }
 
-async fn datagrams(socket: Arc<UdpSocket>, sender: mpsc::Sender<Received>) {
+async fn datagrams(
+    socket: Arc<UdpSocket>,
+    sender: mpsc::Sender<Received>,
+    repeats: Arc<AtomicUsize>,
+) {
     let mut once = Once::default();
     let mut buffer = vec![0; 65_536];
     while let Ok((size, from)) = socket.recv_from(&mut buffer).await {
         let bytes = Bytes::copy_from_slice(&buffer[..size]);
         if !once.is_new(&bytes) {
+            repeats.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         let message = Message::parse(bytes, &Limits::default()).unwrap();

@@ -295,6 +295,41 @@ async fn same_call_by_another_path_is_482() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn repeated_invite_gets_the_same_answer_again() {
+    let lab = Lab::start(&[("account.0.trunk.0.allow", r#"["127.0.0.1/32"]"#)]).await;
+    let mut gone = Call::registered(&lab, Transport::Udp, "gone").await;
+    gone.hang_up().await;
+    lab.until_completed_without_output("gone").await;
+    let busy = Call::registered(&lab, Transport::Udp, "busy").await;
+    lab.register("free", json!({})).await;
+    let sound = Sound::start();
+    let video = offer(&sound).replace("m=audio", "m=video");
+    for (host, id, status, sdp) in [
+        ("127.0.0.2", "free", 403, ""),
+        ("127.0.0.1", "", 400, ""),
+        ("127.0.0.1", "nobody", 404, ""),
+        ("127.0.0.1", "busy", 486, ""),
+        ("127.0.0.1", "free", 488, video.as_str()),
+        ("127.0.0.1", "gone", 410, ""),
+    ] {
+        let mut peer = Peer::calling_from(host, &lab, Transport::Udp).await;
+        let mut invite = Call::invite(&lab, &peer, id, &offer(&sound));
+        if !sdp.is_empty() {
+            invite = invite.with_body("application/sdp", sdp);
+        }
+        let refused = peer.exchange(&invite, status).await.message;
+        peer.send(&invite).await;
+        // Sooner than timer G repeats what has a transaction.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(peer.repeats(), 1, "{status}");
+        peer.send(&invite.beside("ACK", &text(&refused, "To")))
+            .await;
+    }
+    lab.assert_unclaimed("free").await;
+    drop(busy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn transfer_that_has_its_call_is_busy_and_then_gone() {
     let lab = Lab::start(&[("agent.hook", "builtin:lab")]).await;
     let mut call = Call::registered(&lab, Transport::Udp, "once").await;

@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stories::{Call, Challenge, Hash, Lab, Peer, Request, Sound, Transport, offer, text};
+use sip_message::Message;
+use stories::{
+    Call, Challenge, Hash, Lab, Peer, Request, Sound, TRANSFER_HEADER, Transport, eventually,
+    offer, text,
+};
+
+const AT_ONCE: Duration = Duration::from_millis(200);
 
 const ACCOUNTS: &str = r#"
 [[account]]
@@ -122,6 +128,32 @@ async fn answer_that_was_used_before_is_refused_as_stale() {
     let answer = challenge.answer(ANN, "INVITE", again.uri(), 2);
     let next = again.again().with("Authorization", answer);
     call.peer.exchange(&next, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_invite_gets_its_refusal_again_instead_of_a_challenge() {
+    let lab = Lab::with_accounts(ACCOUNTS, &[]).await;
+    let unknown = |_: &Asked, request: Request| request;
+    let headerless = |_: &Asked, request: Request| request.without(TRANSFER_HEADER);
+    let video = |asked: &Asked, request: Request| {
+        let offer = offer(&asked.sound).replace("m=audio", "m=video");
+        request.with_body("application/sdp", offer)
+    };
+    type Spoilt<'a> = &'a dyn Fn(&Asked, Request) -> Request;
+    let rows: [(u16, Spoilt<'_>); 3] = [(404, &unknown), (400, &headerless), (488, &video)];
+    for (status, spoil) in rows {
+        let mut asked = asked(&lab, Transport::Udp, "nobody", Hash::Md5).await;
+        let request = spoil(&asked, asked.answered(ANN, 1));
+        asked.peer.exchange(&request, status).await;
+        let before = asked.peer.repeats();
+        asked.peer.send(&request).await;
+        eventually("the same answer", async || {
+            (asked.peer.repeats() > before).then_some(())
+        })
+        .await;
+        let is_challenge = |message: &Message| message.status() == Some(401);
+        asked.peer.assert_none(AT_ONCE, is_challenge).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ mod full_or_leaving_gateway_takes_no_call;
 mod hosts_in_a_dialog_are_found_by_dns;
 mod keys_reach_the_result;
 mod nothing_is_left_after_the_calls;
+mod outbound_proxy_is_a_strict_router;
 mod promise_outlives_the_process;
 mod request_inside_the_call_gets_its_status;
 mod return_target_is_found_by_dns;

@@ -8,6 +8,7 @@ mod names;
 mod outgoing;
 mod pings;
 mod property;
+mod races;
 mod refer;
 mod reliable;
 mod restore;
