@@ -117,7 +117,7 @@ async fn answer_that_was_used_before_is_refused_as_stale() {
     let again = request
         .clone()
         .as_another_call()
-        .with(stories::TRANSFER_HEADER, "replay-2");
+        .with(TRANSFER_HEADER, "replay-2");
     let challenge = asked.challenge.clone();
     let mut call = Call::send(asked.peer, asked.sound, request).await;
 
