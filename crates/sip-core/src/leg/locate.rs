@@ -3,26 +3,28 @@
 use bytes::Bytes;
 
 use super::{Leg, Phase};
+use crate::dialog::Dialog;
 use crate::flow::Flow;
 use crate::stack::Stack;
 use crate::vocabulary::LegEvent;
 
 /// Paths to one host that are kept.
 const MAX_FLOWS: usize = 8;
+/// Look-ups of one leg at a time: a peer may name another host in every request.
+const MAX_LOOKUPS: u8 = 2;
 
 impl Leg {
     /// Asks where the next hop is, if that is a host by name that was not asked for yet.
     pub(crate) fn ask(&mut self, stack: &mut Stack) {
-        let uris: Vec<Bytes> = match &mut self.phase {
-            Phase::Arriving(arriving) => arriving.session.dialog.ask().into_iter().collect(),
-            Phase::Up(up) => up.session.dialog.ask().into_iter().collect(),
-            Phase::Calling(calling) => {
-                let dialogs = calling.early.dialogs_mut();
-                dialogs.filter_map(|dialog| dialog.ask()).collect()
-            }
-            Phase::Ended(_) => return,
-        };
-        for uri in uris {
+        while self.locating < MAX_LOOKUPS {
+            let uri = match &mut self.phase {
+                Phase::Arriving(arriving) => arriving.session.dialog.ask(),
+                Phase::Up(up) => up.session.dialog.ask(),
+                Phase::Calling(calling) => calling.early.dialogs_mut().find_map(Dialog::ask),
+                Phase::Ended(_) => None,
+            };
+            let Some(uri) = uri else { return };
+            self.locating += 1;
             stack.emit(self.id, LegEvent::Locate { uri });
         }
     }
@@ -30,6 +32,7 @@ impl Leg {
     /// The shell says where it is.
     pub(super) fn located(&mut self, stack: &mut Stack, uri: &Bytes, flows: &[Flow]) {
         let flows = || flows.iter().copied().take(MAX_FLOWS).collect();
+        self.locating = self.locating.saturating_sub(1);
         let placed = self.trunk.is_none();
         match &mut self.phase {
             Phase::Arriving(arriving) => {

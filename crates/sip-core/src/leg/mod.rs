@@ -66,6 +66,8 @@ pub(crate) struct Leg {
     allows_refer: bool,
     /// The peer's latest Allow header names UPDATE.
     allows_update: bool,
+    /// Next hops that the shell is looking up.
+    locating: u8,
     phase: Phase,
 }
 

@@ -126,6 +126,7 @@ impl Leg {
             digest: digest::Client::default(),
             allows_refer: true,
             allows_update: false,
+            locating: 0,
             phase: Phase::Calling(Box::new(calling)),
         })
     }

@@ -181,6 +181,7 @@ impl Leg {
             digest: crate::digest::Client::default(),
             allows_refer: invitation.allow_refer,
             allows_update: allows_update(&invitation.request).unwrap_or(false),
+            locating: 0,
             phase: Phase::Arriving(arriving),
         })
     }

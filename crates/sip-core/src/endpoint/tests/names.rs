@@ -189,3 +189,24 @@ fn early_dialog_is_located_before_its_200_so_that_the_ack_finds_it() {
     assert_eq!(bench.sent.last().unwrap().0, there);
     assert_eq!(asked(&mut bench), [] as [&str; 0], "it is the same name");
 }
+
+#[test]
+fn peer_that_names_another_host_in_each_request_has_two_looked_up_at_a_time() {
+    let contact = format!("Contact: <{NAMED}>");
+    let (mut bench, leg, tag) = standing_by(&contact, udp("192.0.2.9:5070"));
+    for n in 2..20 {
+        let line = format!("Contact: <sip:sbc@host{n}.example.com>");
+        let branch: &'static str = Box::leak(format!("u{n}").into_boxed_str());
+        bench.hear(&Req::new("UPDATE", branch, n).to(&tag).line(&line).text());
+    }
+    assert_eq!(asked(&mut bench), [NAMED, "sip:sbc@host2.example.com"]);
+    bench.command(leg, located(NAMED, &[udp("192.0.2.60:5080")]));
+    assert_eq!(
+        asked(&mut bench),
+        ["sip:sbc@host19.example.com"],
+        "the latest"
+    );
+    let last = "sip:sbc@host19.example.com";
+    bench.command(leg, located(last, &[udp("192.0.2.61:5060")]));
+    assert_eq!(bye_goes_to(&mut bench, leg), "udp 192.0.2.61:5060");
+}
