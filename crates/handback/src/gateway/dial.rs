@@ -27,6 +27,12 @@ impl Guard {
     fn trusts(&self, address: SocketAddr) -> bool {
         self.targets.trusts(address.ip()) && !self.own.contain_address(address)
     }
+
+    /// Whether calls may be returned to a server.
+    fn admits(&self, located: &Located, server: &Server) -> bool {
+        let own = self.own.contain_address(server.address);
+        !own && self.targets.admit(&located.host, server.address.ip())
+    }
 }
 
 /// What servers are looked up with.
@@ -85,12 +91,21 @@ impl Dialler {
     /// The paths to the next hop of a dialog whose host is a name: the trunks' own addresses, and what a
     /// call may be returned to.
     pub(super) async fn next_hop(&self, uri: &Bytes, guard: &Guard) -> Vec<Flow> {
-        let Ok(located) = self.locate(uri.clone()).await else {
-            return Vec::new();
+        let located = match Uri::from_bytes(uri.clone()) {
+            Ok(uri) => self.locator.locate(&uri, &self.sip.reach()).await,
+            Err(_) => Err(NotLocated::NotSip),
         };
-        let servers = located.servers.iter();
-        let allowed = servers
-            .filter(|server| guard.trusts(server.address) || may_dial(&located, server, guard));
+        let located = match located {
+            Ok(located) => located,
+            Err(error) => {
+                tracing::debug!(%error, "next hop of a dialog cannot be located");
+                return Vec::new();
+            }
+        };
+        let allowed = located
+            .servers
+            .iter()
+            .filter(|server| guard.trusts(server.address) || guard.admits(&located, server));
         let hops = allowed.filter_map(|server| self.flow(&located, server));
         hops.collect()
     }
@@ -161,12 +176,12 @@ impl Dialler {
 }
 
 fn may_dial(located: &Located, server: &Server, guard: &Guard) -> bool {
-    let own = guard.own.contain_address(server.address);
-    let admitted = guard.targets.admit(&located.host, server.address.ip());
-    if own || !admitted {
+    let admitted = guard.admits(located, server);
+    if !admitted {
+        let own = guard.own.contain_address(server.address);
         tracing::warn!(host = located.host, address = %server.address, own, "return target is not to be dialled");
     }
-    !own && admitted
+    admitted
 }
 
 /// What a placed leg tells of its server is remembered for the next calls.

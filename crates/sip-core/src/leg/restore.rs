@@ -50,6 +50,7 @@ impl Leg {
             digest: digest::Client::default(),
             allows_refer,
             allows_update,
+            locating: 0,
             phase: Phase::Up(Box::new(up)),
         }
     }
