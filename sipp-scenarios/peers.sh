@@ -93,6 +93,8 @@ fallback = ["INVITE", "BYE"]'
 trunk hasty 'refer_timeout = "3s"'
 trunk rings-shortly 'invite_timeout = "1s"'
 trunk tells-who-calls "return_headers = ['P-Asserted-Identity: \"{display}\" <sip:{user}@{host}>', 'Diversion: <sip:{called}@{host}>;reason=deflection', 'History-Info: <{to}>;index=1, <sip:{called}@{host}>;index=1.1']"
+trunk hasty-dials 'refer_timeout = "3s"
+fallback = ["INVITE", "BYE"]'
 trunk twilio-host 'profile = "twilio"
 peer = { refer_to_host = "acme.pstn.twilio.com" }'
 trunk by-nobody 'peer = { referred_by = false }'

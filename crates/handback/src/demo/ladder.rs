@@ -165,9 +165,15 @@ fn shorten(text: &str, longest: usize) -> String {
 /// A message in a few words: its method or status, and what it is about.
 #[must_use]
 pub fn label(bytes: &bytes::Bytes) -> String {
-    let Ok(message) = Message::parse(bytes.clone(), &Limits::default()) else {
-        return "(not SIP)".to_owned();
-    };
+    match Message::parse(bytes.clone(), &Limits::default()) {
+        Ok(message) => label_of(&message),
+        Err(_) => "(not SIP)".to_owned(),
+    }
+}
+
+/// The same of a message that is parsed already.
+#[must_use]
+pub fn label_of(message: &Message) -> String {
     let media = if message.body().starts_with(b"v=0") {
         " (SDP)"
     } else {
@@ -182,7 +188,7 @@ pub fn label(bytes: &bytes::Bytes) -> String {
             )
         }
         StartLine::Request { method, .. } => {
-            format!("{method}{}{media}", subject(method, &message))
+            format!("{method}{}{media}", subject(method, message))
         }
     }
 }

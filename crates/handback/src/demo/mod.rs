@@ -7,6 +7,6 @@ mod stage;
 mod story;
 
 pub use checks::Check;
-pub use ladder::{Entry, Party, Step, label, render};
+pub use ladder::{Entry, Party, Step, label, label_of, render};
 pub use levels::bars;
 pub use story::{Story, StoryError, tell};

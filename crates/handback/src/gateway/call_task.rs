@@ -82,6 +82,10 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
+        if let Some(handle) = self.shared.live.get(&self.call) {
+            let ended = handle.snapshot().sip_call_id;
+            self.shared.ladders.end(&ended);
+        }
         self.shared.live.remove(&self.call);
     }
 }

@@ -1,5 +1,5 @@
-//! The ladders of calls: who sent what in SIP, line by line, for those who ask afterwards. All of it is bounded: the
-//! oldest ladders are forgotten, and a ladder that is full counts what it leaves out.
+//! The ladders of calls: who sent what in SIP, line by line, for those who ask. All of it is bounded: of calls that are
+//! over the oldest are forgotten, and a ladder that is full counts what it leaves out.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 use transfer_api::{Ladder, LadderLine};
 
 use super::shared::Shared;
-use crate::demo::label;
+use crate::demo::label_of;
 
 /// Packets that may wait to be written down; more are left out, so that SIP never waits.
 const PACKETS: usize = 4096;
-/// Ladders kept.
-const MOST_LADDERS: usize = 5000;
+/// Ladders kept of calls that are over.
+const MOST_ENDED: usize = 1000;
 /// Lines of one ladder.
 const MOST_LINES: usize = 256;
 /// Lines of all ladders.
@@ -35,7 +35,10 @@ pub(super) struct Ladders(Mutex<Book>);
 struct Book {
     /// By the Call-ID of the caller's INVITE.
     sheets: HashMap<String, Sheet>,
-    order: VecDeque<String>,
+    /// Calls that are up, in the order of their arrival.
+    live: VecDeque<String>,
+    /// Calls that are over, in the order of their ends.
+    ended: VecDeque<String>,
     /// From the Call-IDs of returned calls to those of their callers.
     returned: HashMap<String, String>,
     early: VecDeque<(String, Line)>,
@@ -63,6 +66,11 @@ impl Ladders {
     /// A call has been let in.
     pub(super) fn begin(&self, sip_call_id: &str, transfer: &TransferId) {
         self.book().begin(sip_call_id, transfer);
+    }
+
+    /// A call is over: what is said of it yet is still written down.
+    pub(super) fn end(&self, sip_call_id: &str) {
+        self.book().end(sip_call_id);
     }
 
     /// The ladder of the call with this Call-ID.
@@ -97,13 +105,23 @@ impl Book {
             dropped: 0,
         };
         if self.sheets.insert(sip_call_id.to_owned(), sheet).is_none() {
-            self.order.push_back(sip_call_id.to_owned());
+            self.live.push_back(sip_call_id.to_owned());
         }
         let its = |(call_id, _): &(String, Line)| call_id == sip_call_id;
         if let Some(place) = self.early.iter().position(its)
             && let Some((_, line)) = self.early.remove(place)
         {
             self.add(sip_call_id, line);
+        }
+    }
+
+    fn end(&mut self, sip_call_id: &str) {
+        let Some(place) = self.live.iter().position(|live| live == sip_call_id) else {
+            return;
+        };
+        self.ended.extend(self.live.remove(place));
+        if self.ended.len() > MOST_ENDED {
+            self.forget_one();
         }
     }
 
@@ -117,7 +135,7 @@ impl Book {
             direction: packet.direction,
             local: packet.flow.local,
             remote: packet.flow.remote,
-            what: label(&packet.bytes),
+            what: label_of(&message),
         };
         if self.sheets.contains_key(&call_id) {
             return self.add(&call_id, line);
@@ -152,7 +170,7 @@ impl Book {
             let sheet = self.sheets.get(*caller);
             sheet.is_some_and(|sheet| sheet.transfer.as_str().as_bytes() == &transfer[..])
         };
-        let Some(caller) = self.order.iter().rev().find(is_its).cloned() else {
+        let Some(caller) = self.live.iter().rev().find(is_its).cloned() else {
             return;
         };
         if let Some(sheet) = self.sheets.get_mut(&caller)
@@ -174,13 +192,15 @@ impl Book {
         }
         sheet.lines.push(line);
         self.lines += 1;
-        while self.order.len() > MOST_LADDERS || self.lines > MOST_LINES_IN_ALL {
-            self.forget_oldest();
+        while self.lines > MOST_LINES_IN_ALL {
+            self.forget_one();
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let Some(oldest) = self.order.pop_front() else {
+    /// The call that ended first, or, where all are up, that came first.
+    fn forget_one(&mut self) {
+        let oldest = self.ended.pop_front().or_else(|| self.live.pop_front());
+        let Some(oldest) = oldest else {
             self.lines = 0;
             return;
         };
@@ -302,25 +322,26 @@ mod tests {
     }
 
     #[test]
-    fn ladders_are_bounded_each_and_together() {
+    fn ladders_are_bounded_each_and_together_and_live_ones_stay() {
         let mut book = Book::default();
-        for call in 0..2 * MOST_LADDERS {
+        let info = "INFO sip:b@b SIP/2.0";
+        for call in 0..3 * MOST_ENDED {
             let call_id = format!("c-{call}");
             book.begin(&call_id, &TransferId("t".to_owned()));
-            book.write(&packet(
-                0,
-                Direction::In,
-                "INFO sip:b@b SIP/2.0",
-                &call_id,
-                "",
-            ));
+            book.write(&packet(0, Direction::In, info, &call_id, ""));
+            if call > 0 {
+                book.end(&call_id);
+            }
         }
-        assert!(book.order.len() <= MOST_LADDERS && book.sheets.len() == book.order.len());
-        let last = format!("c-{}", 2 * MOST_LADDERS - 1);
+        assert_eq!(
+            (book.ended.len(), book.sheets.len()),
+            (MOST_ENDED, MOST_ENDED + 1)
+        );
+        assert_eq!(book.lines, MOST_ENDED + 1);
         for _ in 0..MOST_LINES {
-            book.write(&packet(0, Direction::In, "INFO sip:b@b SIP/2.0", &last, ""));
+            book.write(&packet(0, Direction::In, info, "c-0", ""));
         }
-        let ladder = book.ladder(&last).unwrap();
+        let ladder = book.ladder("c-0").unwrap();
         assert_eq!((ladder.lines.len(), ladder.dropped), (MOST_LINES, 1));
     }
 }
