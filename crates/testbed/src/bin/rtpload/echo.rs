@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -83,13 +83,28 @@ pub(crate) fn run(order: &EchoOrder) -> io::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(order.listen).await?;
+        let listener = listener(order)?;
         let slow_after = order.slow_after.map(Duration::from_secs);
         loop {
             let (stream, _) = listener.accept().await?;
             tokio::spawn(serve(stream, slow_after));
         }
     })
+}
+
+/// A slow reader's buffer is small, so that its slowness is felt in seconds.
+fn listener(order: &EchoOrder) -> io::Result<TcpListener> {
+    let socket = if order.listen.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    if order.slow_after.is_some() {
+        socket.set_recv_buffer_size(4096)?;
+    }
+    socket.bind(order.listen)?;
+    socket.listen(1024)
 }
 
 async fn serve(stream: TcpStream, slow_after: Option<Duration>) {

@@ -111,7 +111,7 @@ struct Bench<'a> {
 
 /// Runs it; false when a bound was missed.
 pub(crate) fn run(order: &SignallingOrder) -> io::Result<bool> {
-    let gateway = Gateway::start(&order.setup, &["builtin:silence".to_owned()])?;
+    let gateway = Gateway::start(&order.setup, &["builtin:echo".to_owned()])?;
     let mut bench = Bench {
         order,
         gateway,
