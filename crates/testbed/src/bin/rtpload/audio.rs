@@ -159,6 +159,10 @@ struct Line {
     last_at: Option<Duration>,
     /// The last sequence number and timestamp that came back.
     rtp: Option<(u16, u32)>,
+    /// The payload before the one that comes, and that one behind it.
+    heard: [u8; 2 * FRAME],
+    /// Where in these a frame began last: a jitter buffer that plays faster or slower shifts what is behind.
+    shift: usize,
     figures: LineFigures,
 }
 
@@ -315,6 +319,8 @@ impl Line {
             last: None,
             last_at: None,
             rtp: None,
+            heard: [0; 2 * FRAME],
+            shift: FRAME,
             figures: LineFigures::default(),
         }
     }
@@ -342,12 +348,31 @@ impl Line {
             let expected = stamp.wrapping_add(u32::from(step) * FRAME as u32);
             self.figures.timestamp_jumps += u64::from(timestamp != expected);
         }
-        match number_of(payload, call) {
+        match self.content(payload, call) {
             Content::Frame(number) => self.frame(number, at, delays),
             Content::Damaged => self.figures.damaged += 1,
             Content::Other if self.last.is_some() => self.figures.filler += 1,
             Content::Other => {}
         }
+    }
+
+    /// The frame that ends in this payload, where it began last or wherever it begins now.
+    fn content(&mut self, payload: &[u8], call: usize) -> Content {
+        if payload.len() != FRAME {
+            return Content::Other;
+        }
+        self.heard.copy_within(FRAME.., 0);
+        self.heard[FRAME..].copy_from_slice(payload);
+        let frame_at = |at: usize| number_of(&self.heard[at..at + FRAME], call);
+        let found = frame_at(self.shift);
+        if matches!(found, Content::Frame(_)) {
+            return found;
+        }
+        let elsewhere = (1..=FRAME).find(|at| matches!(frame_at(*at), Content::Frame(_)));
+        let Some(at) = elsewhere else { return found };
+        let content = frame_at(at);
+        self.shift = at;
+        content
     }
 
     fn frame(&mut self, number: u32, at: Duration, delays: &mut Delays) {
@@ -464,6 +489,23 @@ mod tests {
             Content::Other,
             "another call's audio"
         );
+    }
+
+    #[test]
+    fn frames_are_found_behind_audio_that_was_left_out() {
+        let (mut line, mut delays) = (line(), Delays::new());
+        let mut audio: Vec<u8> = (0..5).flat_map(|number| payload_of(7, number)).collect();
+        // a pitch period of the second frame is gone
+        audio.drain(200..240);
+        for (n, payload) in audio.chunks_exact(FRAME).enumerate() {
+            let mut packet = packet(7, n as u32);
+            packet.truncate(HEADER);
+            packet.extend_from_slice(payload);
+            line.returned(7, &packet, at(100 + 20 * n as u64), &mut delays);
+        }
+        let figures = line.figures(at(200));
+        assert_eq!(figures.returned, 3, "the first, the third and the fourth");
+        assert_eq!(figures.filler + figures.damaged, 1);
     }
 
     #[test]
