@@ -262,22 +262,22 @@ impl Group {
         Ok(())
     }
 
-    /// Callers whose agent is well hear nothing of it. What the generator itself sent late, the jitter buffer may discard: a
-    /// machine that stalls is no fault of an agent's.
+    /// Callers whose agent is well hear nothing of it. What the generator itself sent late, the jitter buffer may discard or make
+    /// up for: a machine that stalls is no fault of an agent's.
     fn judge_others(&self, report: &Report, bounds: &mut Bounds) {
         let mut sum = LineFigures::default();
         for line in report.lines.values() {
             sum.add(line);
         }
-        let changed = sum.damaged + sum.disordered + sum.sequence_gaps;
-        bounds.at_most_count("frames of others changed", changed, Some(0));
+        let broken = sum.disordered + sum.sequence_gaps;
+        bounds.at_most_count("frames of others out of order", broken, Some(0));
         let late = report.lateness.longest.as_secs_f64() * 1e3;
+        let changed = sum.lost() + sum.damaged;
         if late < GENERATOR_LATE_MS {
-            bounds.at_most_count("frames of others lost", sum.lost(), Some(0));
+            bounds.at_most_count("frames of others lost or changed", changed, Some(0));
         } else {
             say(format_args!(
-                "the generator was {late:.0} ms late once: {} frames of others that were lost are not judged",
-                sum.lost()
+                "the generator was {late:.0} ms late once: {changed} frames of others lost or changed are not judged"
             ));
         }
     }
