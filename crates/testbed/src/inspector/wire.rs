@@ -232,10 +232,17 @@ impl Wire {
         }
     }
 
+    /// Whether a dialog has its 2xx; without a remote tag, from a peer that gave none.
+    fn has_answer(&self, dialog: &DialogKey) -> bool {
+        let known = self.dialogs.get(dialog);
+        known.is_some_and(|dialog| dialog.answered.is_some())
+    }
+
     /// What a request that leaves means for who answered before.
     fn asks(&mut self, now: Now, host: SocketAddr, names: &Names) {
         let dialog = names.dialog(host, true);
-        if names.method == Method::Invite && names.to_tag.is_empty() {
+        let begins = names.to_tag.is_empty() && !self.has_answer(&dialog);
+        if names.method == Method::Invite && begins {
             let placed = (names.call_id.clone(), names.from_tag.clone(), names.number);
             self.forks.placed(now, (host, names.branch.clone()), placed);
         } else if names.method == Method::Cancel {
@@ -378,8 +385,7 @@ impl Wire {
     /// After a failure the same request may go out again as another transaction (RFC 3263 §4.3).
     fn sequence(&mut self, now: Now, host: SocketAddr, names: &Names) -> Result<(), Broken> {
         let misled = self.misled.contains(&host);
-        let dialog = self.dialogs.get(&names.dialog(host, true));
-        let inside = dialog.is_some_and(|dialog| dialog.answered.is_some());
+        let inside = self.has_answer(&names.dialog(host, true));
         if names.to_tag.is_empty() && (inside || misled) {
             // To a peer that answered without a tag, or so it seemed: a dialog of its own.
             return Ok(());
