@@ -45,6 +45,9 @@ pub(crate) struct SignallingOrder {
     /// At most this much CPU time of the gateway for a call, in µs.
     #[arg(long)]
     max_us: Option<f64>,
+    /// At most so many retransmissions for a hundred calls.
+    #[arg(long)]
+    max_again_percent: Option<f64>,
     /// Calls answered during overload, at least this share of the clean rate.
     #[arg(long)]
     min_share: Option<f64>,
@@ -133,9 +136,16 @@ impl Bench<'_> {
             let burst = self.burst(order.rate, order.seconds)?;
             burst.say();
             best = best.min(burst.us_per_call());
-            let failed = u64::from(!burst.is_clean());
-            self.bounds
-                .at_most_count("runs that were not clean", failed, Some(0));
+            let Counters {
+                started,
+                hung_up,
+                again,
+                ..
+            } = burst.counters;
+            self.bounds.exactly("calls completed", hung_up, started);
+            let again = again as f64 / started.max(1) as f64 * 100.0;
+            let bound = order.max_again_percent;
+            self.bounds.at_most("retransmissions, %", again, bound);
         }
         self.bounds.at_most("CPU per call, µs", best, order.max_us);
         let clean = if order.find { self.find()? } else { order.rate };
