@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use timebase::{Clock, Now};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -384,26 +385,36 @@ impl Driver {
         }
     }
 
-    /// Hands an event to the leg's owner; without one that takes it the leg is hung up.
+    /// Hands an event to the leg's owner; without one that takes it the leg is hung up. That it has
+    /// ended an owner is told in any case, once it takes events again.
     fn leg_event(&mut self, now: Now, leg: LegId, event: LegEvent) {
         let over = matches!(event, LegEvent::Ended { .. });
-        let taken = self
-            .legs
-            .get(&leg)
-            .map(|owner| owner.try_send((leg, event)).is_ok());
-        if over || taken == Some(false) {
-            self.legs.remove(&leg);
-        }
-        if taken == Some(false) && !over {
-            tracing::warn!(
-                leg = leg.0,
-                "the owner of a leg does not take its events, the leg is hung up"
-            );
-            let command = Command::HangUp {
-                headers: Vec::new(),
-            };
-            self.endpoint
-                .handle_input(now, Input::Command { leg, command });
+        let owner = if over {
+            self.legs.remove(&leg)
+        } else {
+            self.legs.get(&leg).cloned()
+        };
+        let Some(owner) = owner else { return };
+        match owner.try_send((leg, event)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(last)) if over => {
+                self.lines.spawn(async move {
+                    // An owner that is gone has nothing left to end.
+                    let _ = owner.send(last).await;
+                });
+            }
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) if over => {}
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
+                tracing::warn!(
+                    leg = leg.0,
+                    "the owner of a leg does not take its events, the leg is hung up"
+                );
+                let command = Command::HangUp {
+                    headers: Vec::new(),
+                };
+                self.endpoint
+                    .handle_input(now, Input::Command { leg, command });
+            }
         }
     }
 }
