@@ -175,6 +175,8 @@ listen = ["udp://{ip}:5060", "tcp://{ip}:5060"]
 [media]
 listen = "{ip}"
 ports = "20000-29999"
+# The callers here send no media.
+timeout = "1h"
 [api]
 listen = "{ip}:8080"
 rate_limit = 100000

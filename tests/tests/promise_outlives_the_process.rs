@@ -1,5 +1,5 @@
 //! A 200 to a registration is a promise: the transfer is there after `kill -9`, and a call that was
-//! lost with the process is over.
+//! lost with the process goes back to the customer.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ fn promises_until_killed(mut process: Child, after: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registered_transfers_are_there_after_kill_9_and_the_lost_call_is_over() {
+async fn registered_transfers_are_there_after_kill_9_and_the_lost_call_is_handed_back() {
     let folder =
         std::env::temp_dir().join(format!("handback-stories-killed-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -67,7 +67,13 @@ async fn registered_transfers_are_there_after_kill_9_and_the_lost_call_is_over()
     for id in &promises {
         lab.assert_unclaimed(id).await;
     }
-    lab.until_completed_without_output("in-a-call").await;
+    let lost = lab.until_status("in-a-call", "COMPLETED").await;
+    let output = &lost["outputContext"];
+    assert_eq!(output["transferType"], "AGENT", "{lost}");
+    assert_eq!(
+        output["transferVariables"]["hookFailure"], "node lost",
+        "{lost}"
+    );
     let mut call = Call::place(&lab, Transport::Udp, &promises[0]).await;
     call.hang_up().await;
     lab.until_completed_without_output(&promises[0]).await;
