@@ -86,7 +86,9 @@ impl Dialog {
     ) -> Option<Self> {
         let from = request.from().ok()?;
         let to = response.to().ok()?;
-        let target = match response.contact().ok().flatten() {
+        let contact_of_peer = response.contact().ok().flatten();
+        let is_silent = contact_of_peer.is_none();
+        let target = match contact_of_peer {
             Some(contact) => contact.uri().as_bytes().clone(),
             None => Bytes::copy_from_slice(request.request_uri()?),
         };
@@ -109,7 +111,12 @@ impl Dialog {
             local_cseq: request.cseq().ok()?.number,
             remote_cseq: None,
         };
-        Some(dialog.past_other_hosts().naming())
+        let mut dialog = dialog.past_other_hosts().naming();
+        if is_silent && dialog.routes.is_empty() {
+            // The target is our Request-URI, whose way the INVITE has taken.
+            dialog.named = None;
+        }
+        Some(dialog)
     }
 
     /// The dialog of a process that is gone, over another path and with our Contact on it.

@@ -209,7 +209,7 @@ fn unruly_target_gets_for_each_of_its_doings_what_the_rfcs_say() {
 
 #[test]
 fn calls_outlast_their_session_intervals_with_refreshes_of_every_kind() {
-    let verdicts = only(9_600..9_700, 20, &[Behaviour::Long, Behaviour::Rough]);
+    let verdicts = only(9_600..10_000, 20, &[Behaviour::Long, Behaviour::Rough]);
     has_all(
         &verdicts,
         &[
